@@ -122,6 +122,12 @@ class CameraLostError(CameraError):
     retryable = True
 
 
+class EndOfStreamError(CameraError):
+    """Report that a file has no more frames."""
+
+    code = "camera.end"
+
+
 class CameraSourceError(CameraError):
     """Report a source that cannot be opened or holds no usable video."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from appliance.compat import Self
-from appliance.records.frames import Box, Face, Pixels, Points, Template
+from appliance.records.frames import Box, Face, PictureSize, Pixels, Points, Template
 from appliance.records.ids import KeyId, ModelId
 
 
@@ -127,3 +127,29 @@ class BrokerLink(Protocol):
 
     def messages(self) -> AsyncIterator[BrokerMessage]:
         """Yield messages until the link is lost (BrokerError)."""
+
+
+class Camera(Protocol):
+    """Give pictures, one after another. A process has one camera; thread: the process's own."""
+
+    def open(self) -> None:
+        """Connect; SourceRefusedError, CameraSourceError (a person must act) or CameraLostError."""
+
+    def read_into(self, slot: npt.NDArray[np.uint8] | None, timeout_s: float) -> PictureSize | None:
+        """Decode the next picture into `slot` as RGB.
+
+        Args:
+            slot: Flat uint8 buffer in the ring; None decodes and throws away (no slot was free).
+            timeout_s: How long to wait for a picture.
+
+        Returns:
+            The picture's size, the first H*W*3 bytes of the slot being its rows; None when none came.
+
+        Raises:
+            EndOfStreamError: The file is over.
+            CameraLostError: The stream broke.
+            CameraSourceError: Larger than the slot, or not usable as video.
+        """
+
+    def close(self) -> None:
+        """Let go of the device; what the decoder remembered ends with the process."""

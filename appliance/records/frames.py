@@ -37,6 +37,14 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PictureSize:
+    """The size of a decoded picture."""
+
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
     """A rectangle in pixels of the frame, origin at the upper left; may reach outside the frame."""
 

@@ -1,0 +1,182 @@
+"""What the supervisor and its workers say to each other over the Unix socket; see drivers/channel.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from appliance.records.alerts import SealedKey
+from appliance.records.deployment import OperatingPoint, Recipient
+from appliance.records.ids import AlertId, ApplianceId, AuthorisationId, CameraId, EntryId
+from appliance.records.times import UtcTime
+
+WorkerRole = Literal["vision", "capture"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerHello:
+    """Worker to supervisor, first of all: who is here. Peer credentials are checked beside it."""
+
+    role: WorkerRole
+    camera_id: CameraId | None
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureStart:
+    """Supervisor to capture process; comes with two descriptors: the ring, and the writer's slot socket.
+
+    `rate` is `real` (a file plays at its own pace) or `fast` (as fast as it decodes).
+    """
+
+    camera_id: CameraId
+    source: str
+    rate: Literal["real", "fast"]
+    n_slots: int
+    slot_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureReport:
+    """Capture process to supervisor, about once a second: progress, so that a hang shows."""
+
+    n_frames: int
+    n_frames_skipped: int
+    width_px: int
+    height_px: int
+    first_frame_at: UtcTime | None
+    oldest_decoder_age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureEnded:
+    """Capture process to supervisor, last of all: the stream is over, or why it cannot go on."""
+
+    is_end_of_stream: bool
+    code: str
+    message: str
+    n_frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionCamera:
+    """What the vision worker needs to know of a camera."""
+
+    camera_id: CameraId
+    least_face_width_px: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionStart:
+    """Supervisor to vision worker, once: which networks, and how to decide."""
+
+    models_folder: str
+    pair: str
+    detector_width_px: int
+    detector_height_px: int
+    threads: int
+    largest_frame_bytes: int
+    frames_k: int
+    frames_n: int
+    cameras: tuple[VisionCamera, ...]
+    is_production: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionArm:
+    """Supervisor to vision worker: the list's descriptor comes beside it, its key as the blob.
+
+    The key opens the sealed content whose plain sha256 is `content_sha256`; the worker checks that before
+    it parses anything.
+    """
+
+    appliance_id: ApplianceId
+    deployment_id: AuthorisationId
+    content_sha256: str
+    operating_point: OperatingPoint
+    recipients: tuple[Recipient, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionAttach:
+    """Supervisor to vision worker: a camera's ring, with two descriptors: the ring, the reader's socket."""
+
+    camera_id: CameraId
+    n_slots: int
+    slot_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionReady:
+    """Vision worker to supervisor: warm, and each memory setting took effect (or why one did not)."""
+
+    warnings: tuple[str, ...]
+    warm_up_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionArmed:
+    """Vision worker to supervisor: the gallery is open."""
+
+    n_entries: int
+    n_references: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionReport:
+    """Vision worker to supervisor, about once a second: counts and ages, never a score."""
+
+    n_frames: int
+    n_frames_dropped: int
+    n_faces: int
+    n_too_small: int
+    n_searched: int
+    n_tracks: int
+    n_probes_wiped: int
+    slowest_wipe_after_decision_ms: float
+    slowest_wipe_after_capture_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionAlert:
+    """Vision worker to supervisor: a sealed alert; its ciphertext is the blob."""
+
+    alert_id: AlertId
+    camera_id: CameraId
+    entry_id: EntryId
+    is_volunteer: bool
+    captured_at: UtcTime
+    sealed_keys: tuple[SealedKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFault:
+    """Worker to supervisor, last of all: an expected failure, by its code."""
+
+    code: str
+    message: str
+    is_retryable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStop:
+    """Supervisor to worker: end; closing the channel says the same."""
+
+    reason: str
+
+
+CHANNEL_RECORDS: tuple[type[object], ...] = (
+    WorkerHello,
+    CaptureStart,
+    CaptureReport,
+    CaptureEnded,
+    VisionStart,
+    VisionArm,
+    VisionAttach,
+    VisionReady,
+    VisionArmed,
+    VisionReport,
+    VisionAlert,
+    WorkerFault,
+    WorkerStop,
+)

@@ -171,3 +171,15 @@ class DependencyError(ApplianceError):
     """Report a program or package that the machine lacks, and how to get it."""
 
     code = "dependency.missing"
+
+
+class WorkerError(ApplianceError):
+    """Report what a worker said was wrong with it, or that it hung, under the worker's own code."""
+
+    code = "worker"
+    retryable = True
+
+    def __init__(self, message: str, *, code: str = "worker", is_retryable: bool = True) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]  # the worker's code, not the class's
+        self.retryable = is_retryable  # type: ignore[misc]  # likewise

@@ -108,18 +108,19 @@ class VisionAttach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionReady:
-    """Vision worker to supervisor: warm, and each memory setting took effect (or why one did not)."""
+    """Vision worker to supervisor: which memory settings took effect; a line for each that did not."""
 
     warnings: tuple[str, ...]
-    warm_up_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionArmed:
-    """Vision worker to supervisor: the gallery is open."""
+    """Vision worker to supervisor: the networks are warm and the gallery is open."""
 
     n_entries: int
     n_references: int
+    warm_up_s: float
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

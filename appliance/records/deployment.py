@@ -103,3 +103,20 @@ class Authorisation:
     watchlist_sha256: str
     operating_point: OperatingPoint
     recipients: tuple[Recipient, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListKey:
+    """A single-use X25519 public key, as hexadecimal, to which one watchlist's content key is sealed."""
+
+    key_id: KeyId
+    public_key_hex: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliancePublic:
+    """What others must know of an appliance: its signing key, and the keys that lists are sealed to."""
+
+    appliance_id: ApplianceId
+    signing_key_hex: str
+    list_keys: tuple[ListKey, ...]

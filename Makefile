@@ -1,0 +1,54 @@
+# Each target sets up what it needs, from the package registries alone, without root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+MODELS := .cache/models
+
+.PHONY: demo test test-slow lint types quick setup setup-demo models benchmark clean check lock
+
+demo: setup-demo models
+	@$(BIN)/appliance demo
+
+test: lint types quick
+
+check:
+	@command -v git >/dev/null || { echo "git is missing: install the package git"; exit 3; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.10 or later"; exit 3; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than 3.10: run make PYTHON=python3.12"; exit 3; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "venv is missing: install the package python3-venv"; exit 3; }
+
+$(STAMP): requirements-dev.lock setup.py | check
+	@echo "setting up $(VENV) from the hashed lock ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup setup-demo: $(STAMP)
+
+models: setup
+	@ORT_DISABLE_TELEMETRY=1 $(BIN)/models fetch --pictures --folder $(MODELS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: setup
+	$(BIN)/mypy --python-version 3.10 -p appliance -p drivers -p models -p provisioning -p tests
+	$(BIN)/mypy --python-version 3.12 -p appliance -p drivers -p models -p provisioning -p tests
+
+quick: models
+	$(BIN)/python -m pytest
+
+test-slow: models
+	$(BIN)/python -m pytest -m "slow or soak" --timeout 3600
+
+# Rewrites both locks; needs uv. No index address goes in.
+lock:
+	uv pip compile setup.py --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock
+	uv pip compile setup.py --extra test --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .cache demo-out build *.egg-info

@@ -1,0 +1,203 @@
+"""The vision worker's process: `python -s -m appliance.app.vision_process --channel PATH`.
+
+It has no network and no event loop. What is concrete in it is named here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance import __version__
+from appliance.alerts.sealing import new_alert_id, seal_alert
+from appliance.app.watchlist_source import OpenedList, open_sealed_list
+from appliance.logs import set_up_logging
+from appliance.ports import Clock
+from appliance.records.alerts import AlertDetail, SealedKey
+from appliance.records.channel import VisionArm, VisionArmed, VisionAlert, VisionAttach, VisionReport, VisionStart
+from appliance.records.ids import AlertId
+from appliance.vision.analysis import FrameAnalysis
+from appliance.vision.claims import AlertSealer, Matcher
+from appliance.vision.counts import Counts
+from appliance.vision.decision import Decider
+from appliance.vision.gallery import Gallery
+from appliance.vision.gate import SizeGate
+from appliance.vision.intake import FrameSource, Intake
+from appliance.vision.pipeline import Pipeline
+from appliance.vision.warm_up import warm_up
+from appliance.vision.work import TemplateBench
+from appliance.vision.worker import VisionWorker
+from drivers.arena import Arena
+from drivers.channel import connect_channel
+from drivers.clock import SystemClock
+from drivers.pictures import PillowCodec
+from drivers.process_settings import check_clearing, check_swap, harden_process, lock_memory
+from drivers.ring import RingReader
+from models.pairs import open_pair
+
+logger = logging.getLogger(__name__)
+ARENA_BYTES = 96 << 20
+N_BENCHES = 2
+
+
+def main() -> int:
+    """Run the worker; its exit status is 0 when it was told to end or the supervisor went."""
+    parser = argparse.ArgumentParser(description="The appliance's vision worker; started by the supervisor.")
+    parser.add_argument("--channel", type=Path, required=True, help="the supervisor's socket")
+    arguments = parser.parse_args()
+    set_up_logging()
+    signal.signal(signal.SIGTERM, _end_now)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to handle
+    warnings = harden_process() + lock_memory() + check_clearing() + check_swap()
+    clock = SystemClock()
+    worker = VisionWorker(
+        channel=connect_channel(arguments.channel),
+        clock=clock,
+        version=__version__,
+        settings_warnings=warnings,
+        arm=lambda *parts: ArmedParts(*parts, clock=clock),
+        open_source=_open_source,
+    )
+    worker.run()
+    return 0
+
+
+class ArmedParts:
+    """Everything that exists only while the appliance is armed: networks, gallery, threads."""
+
+    def __init__(
+        self,
+        start: VisionStart,
+        arm: VisionArm,
+        key: bytes,
+        descriptor: int,
+        intake: Intake,
+        emit: Callable[[VisionAlert, bytes], None],
+        on_bug: Callable[[BaseException], None],
+        *,
+        clock: Clock,
+        is_clearing: bool = True,
+    ) -> None:
+        self._intake = intake
+        opened = open_sealed_list(descriptor, key, arm)
+        self._arena = Arena(ARENA_BYTES + opened.template_bytes, is_clearing=is_clearing)
+        detector_region, embedder_region = self._arena.region(), self._arena.region()
+        pair = open_pair(
+            start.pair,
+            Path(start.models_folder),
+            detector_region=detector_region,
+            embedder_region=embedder_region,
+            detector_width_px=start.detector_width_px,
+            detector_height_px=start.detector_height_px,
+            largest_frame_bytes=start.largest_frame_bytes,
+            threads=start.threads,
+        )
+        self._counts = Counts()
+        self._analysis = FrameAnalysis(
+            detector=pair.detector,
+            embedder=pair.embedder,
+            detector_region=detector_region,
+            embedder_region=embedder_region,
+            gates={
+                camera.camera_id: SizeGate(least_face_width_px=camera.least_face_width_px)
+                for camera in start.cameras
+            },
+            counts=self._counts,
+        )
+        benches = [
+            TemplateBench(self._arena.region(), pair.embedder.template_length) for _ in range(N_BENCHES)
+        ]
+        began_s = clock.monotonic_s()
+        warm_up(pair.detector, pair.embedder, (detector_region, embedder_region), self._arena.region())
+        warm_up_s = clock.monotonic_s() - began_s
+        matcher = self._matcher(start, arm, opened, emit, clock)
+        self.pipeline = Pipeline(
+            intake=intake, analysis=self._analysis, matcher=matcher, benches=benches, on_bug=on_bug
+        )
+        self.armed = VisionArmed(
+            n_entries=len(opened.entries),
+            n_references=len(opened.templates),
+            warm_up_s=round(warm_up_s, 3),
+            warnings=self._arena.warnings,
+        )
+
+    def report(self) -> VisionReport:
+        """Return the counts so far."""
+        return self._counts.report(
+            n_frames_dropped=self._intake.frames.n_dropped, n_tracks=self._analysis.n_faces_seen
+        )
+
+    def clear(self) -> None:
+        """Zero the arena."""
+        self._arena.clear()
+
+    def _matcher(
+        self,
+        start: VisionStart,
+        arm: VisionArm,
+        opened: OpenedList,
+        emit: Callable[[VisionAlert, bytes], None],
+        clock: Clock,
+    ) -> Matcher:
+        gallery = Gallery(
+            opened.entries,
+            opened.templates,
+            threshold=arm.operating_point.threshold,
+            gallery_region=self._arena.region(),
+            score_region=self._arena.region(),
+        )
+        return Matcher(
+            gallery=gallery,
+            entries={entry.entry_id: entry for entry in opened.entries},
+            decider=Decider(frames_k=start.frames_k, frames_n=start.frames_n),
+            codec=PillowCodec(),
+            portrait_of=opened.portrait_of,
+            sealer=_sealer(arm),
+            emit=emit,
+            clock=clock,
+            counts=self._counts,
+        )
+
+
+def _sealer(arm: VisionArm) -> AlertSealer:
+    def seal(
+        detail: AlertDetail, probe_jpeg: bytes, reference_jpeg: bytes
+    ) -> tuple[AlertId, tuple[SealedKey, ...], bytes]:
+        alert_id = new_alert_id()
+        sealed_keys, ciphertext = seal_alert(
+            detail,
+            probe_jpeg,
+            reference_jpeg,
+            alert_id=alert_id,
+            appliance_id=arm.appliance_id,
+            deployment_id=arm.deployment_id,
+            recipients=arm.recipients,
+        )
+        return alert_id, sealed_keys, ciphertext
+
+    return seal
+
+
+def _open_source(attach: VisionAttach, ring_descriptor: int, socket_descriptor: int) -> FrameSource:
+    sock = socket.socket(fileno=socket_descriptor)
+    try:
+        return RingReader(
+            ring_descriptor, sock, attach.n_slots, attach.slot_bytes, camera_id=attach.camera_id
+        )
+    finally:
+        os.close(ring_descriptor)
+
+
+def _end_now(number: int, frame: object) -> None:
+    # Raised on the main thread, so that the worker's `finally` zeroes the arena on the way out.
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

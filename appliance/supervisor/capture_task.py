@@ -1,0 +1,133 @@
+"""Keep one camera's capture process running, with a ring of its own into the vision worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from appliance.compat import TimeoutErrors, timeout
+from appliance.errors import WorkerError
+from appliance.records.channel import CaptureEnded, CaptureReport, CaptureStart, VisionAttach, WorkerFault
+from appliance.supervisor.vision_task import VisionTask
+from appliance.supervisor.workers import SupervisorChannel, WorkerDoor, WorkerProcess, fault_of
+
+logger = logging.getLogger(__name__)
+SILENT_S = 5.0
+CHECK_S = 0.5
+
+
+class Socket(Protocol):
+    """One end of the ring's slot socket."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
+
+class Ring(Protocol):
+    """A frame ring that the supervisor made: it holds the memory and both ends until they are handed out."""
+
+    @property
+    def fd(self) -> int:
+        """Return the memory's descriptor."""
+
+    @property
+    def writer_end(self) -> Socket:
+        """Return the capture process's end."""
+
+    @property
+    def reader_end(self) -> Socket:
+        """Return the vision worker's end."""
+
+    def close_ends(self) -> None:
+        """Close our copies of both sockets, so that each side sees the other end."""
+
+    def zero(self) -> None:
+        """Zero the whole ring."""
+
+    def close(self) -> None:
+        """Let go of the memory."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CaptureState:
+    """What is known of a camera."""
+
+    report: CaptureReport | None = None
+    is_over: bool = False
+
+
+class CaptureTask:
+    """Start and serve one capture process after another, each with a new ring."""
+
+    def __init__(
+        self,
+        *,
+        start: CaptureStart,
+        door: WorkerDoor,
+        vision: VisionTask,
+        launch: Callable[[], Awaitable[WorkerProcess]],
+        make_ring: Callable[[], Ring],
+    ) -> None:
+        self._start, self._door, self._vision = start, door, vision
+        self._launch, self._make_ring = launch, make_ring
+        self.state = CaptureState()
+        self.over = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve one capture process; return when its file is over, raise when it must start again."""
+        generation = await self._vision.wait_armed()
+        waiting = asyncio.ensure_future(self._door.wait("capture", self._start.camera_id))
+        process = await self._launch()
+        ring = self._make_ring()
+        channel: SupervisorChannel | None = None
+        try:
+            channel = await waiting
+            await channel.send(self._start, descriptors=(ring.fd, ring.writer_end.fileno()))
+            attach = VisionAttach(
+                camera_id=self._start.camera_id,
+                n_slots=self._start.n_slots,
+                slot_bytes=self._start.slot_bytes,
+            )
+            await self._vision.attach(attach, (ring.fd, ring.reader_end.fileno()))
+            ring.close_ends()
+            await self._serve(channel, generation)
+        finally:
+            waiting.cancel()
+            if channel is not None:
+                channel.close()
+            await process.end()
+            ring.zero()
+            ring.close()
+        self.state.is_over = True
+        self.over.set()
+
+    async def _serve(self, channel: SupervisorChannel, generation: int) -> None:
+        silent_s = 0.0
+        while True:
+            if self._vision.generation != generation:
+                raise WorkerError("the vision worker was replaced: the camera needs a new ring")
+            try:
+                async with timeout(CHECK_S):
+                    record = (await channel.receive()).record
+            except TimeoutErrors:
+                silent_s += CHECK_S
+                if silent_s >= SILENT_S:
+                    raise WorkerError(f"the capture process was silent for {SILENT_S:.0f} s") from None
+                continue
+            silent_s = 0.0
+            match record:
+                case CaptureReport():
+                    self.state.report = record
+                case CaptureEnded() if record.is_end_of_stream:
+                    return
+                case CaptureEnded():
+                    raise WorkerError(
+                        record.message, code=record.code, is_retryable=record.code == "camera.lost"
+                    )
+                case WorkerFault():
+                    raise fault_of(record)
+                case other:
+                    raise WorkerError(f"the capture process sent {type(other).__name__}")

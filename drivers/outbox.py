@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from threading import Lock
 
 from appliance.compat import Self
 from appliance.errors import StorageError
@@ -52,17 +53,17 @@ _MICROSECONDS = 1_000_000
 class SqliteOutbox:
     """Hold alerts in one SQLite file of mode 0600, each change in one fsynced transaction.
 
-    Thread: disk; calls come one at a time. Each blocks for one to two fsyncs.
+    Thread: disk; a call from another thread waits for its turn. Each blocks for one to two fsyncs.
 
     Raises:
         StorageError: From every method, when the disk is full or fails, or the file is damaged.
     """
 
     def __init__(self, path: Path) -> None:
+        self._one_at_a_time = Lock()  # a second thread would write into the first one's transaction
         with _as_storage_error():
             path.touch(mode=0o600)
             path.chmod(0o600)  # the write-ahead log takes the file's mode
-            # one thread at a time, and not always the one that opened it
             self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
             try:
                 self._prepare()
@@ -189,7 +190,7 @@ class SqliteOutbox:
         return Recorded.NEW
 
     def expire(self, now: datetime) -> list[AlertId]:
-        """Delete the messages of alerts that a recipient did not show in time; return their ids, each once."""
+        """Delete the messages of alerts that a recipient did not show in time; tell their ids, once."""
         with self._transaction():
             rows = self._base.execute(
                 "SELECT DISTINCT alert_id FROM alert JOIN delivery USING (alert_id)"  # noqa: S608
@@ -270,7 +271,7 @@ class SqliteOutbox:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _as_storage_error():
+        with self._one_at_a_time, _as_storage_error():
             self._base.execute("BEGIN IMMEDIATE")
             try:
                 yield

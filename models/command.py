@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from models.fetch import DEFAULT_FOLDER, entries_of, fetch_entries, state_of
+from models.fetch import entries_of, fetch_entries
 from models.manifest import Manifest, ModelEntry, PictureEntry, load_manifest
+from models.measure import calibrate, evaluate
+from models.store import DEFAULT_FOLDER, state_of
 
 app = typer.Typer(
     name="models",
@@ -21,6 +23,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+app.command()(evaluate)
+app.command()(calibrate)
 FolderOption = Annotated[Path, typer.Option("--folder", help="The models folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
@@ -33,12 +37,16 @@ def prepare() -> None:
 
 @app.command()
 def fetch(
-    pairs: Annotated[list[str] | None, typer.Argument(metavar="[PAIR]...", help="Default: the first pair.")] = None,
+    pairs: Annotated[
+        list[str] | None, typer.Argument(metavar="[PAIR]...", help="Default: the first pair.")
+    ] = None,
     source: Annotated[
         Path | None, typer.Option("--from", help="Take the models from this folder only.")
     ] = None,
     folder: FolderOption = DEFAULT_FOLDER,
-    pictures: Annotated[bool, typer.Option("--pictures", help="Also the two demonstration portraits.")] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Also the two demonstration portraits.")
+    ] = False,
 ) -> None:
     """Fetch, check and convert the models of PAIR.
 
@@ -69,7 +77,7 @@ def list_models(folder: FolderOption = DEFAULT_FOLDER, as_json: JsonOption = Fal
     Example: models list --json
     """
     manifest = load_manifest()
-    rows = [_row(manifest, folder, e) for e in (*manifest.models, *manifest.pictures)]
+    rows = [_row(manifest, folder, e) for e in manifest.entries]
     if as_json:
         pairs = [
             {"id": p.id, "detector": p.detector, "embedder": p.embedder, "is_production": p.is_production}
@@ -80,7 +88,7 @@ def list_models(folder: FolderOption = DEFAULT_FOLDER, as_json: JsonOption = Fal
     table = Table("id", "role", "state", "licence", "pairs", "use")
     for row in rows:
         pairs_text = ", ".join(row["pairs"])
-        use = "production" if row["is_production"] else "development only"
+        use = {True: "production", False: "development only", None: "demonstration"}[row["is_production"]]
         table.add_row(row["id"], row["role"], row["state"], row["licence"], pairs_text, use)
     Console().print(table)
 
@@ -93,5 +101,5 @@ def _row(manifest: Manifest, folder: Path, entry: ModelEntry | PictureEntry) -> 
         "state": str(state_of(folder, entry)),
         "licence": entry.licence,
         "pairs": [p.id for p in pairs],
-        "is_production": any(p.is_production for p in pairs),
+        "is_production": any(p.is_production for p in pairs) if pairs else None,
     }

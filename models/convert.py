@@ -5,7 +5,7 @@ from __future__ import annotations
 from appliance.errors import ModelIntegrityError
 from models.convert_dlib import convert_dlib
 from models.convert_networks import convert_centerface, convert_chip_network, convert_yunet
-from models.files import check_sha256
+from models.files import check_sha256, sha256_of
 from models.graph import require_onnx
 from models.manifest import ModelEntry
 
@@ -24,7 +24,7 @@ def convert_model(entry: ModelEntry, original: bytes) -> bytes:
     converted = convert_unchecked(entry, original)
     if not entry.converted_sha256:
         raise ModelIntegrityError(
-            f"{entry.id}: nobody has pinned its converted file yet; review it and pin {_sha256(converted)}"
+            f"{entry.id}: nobody has pinned its converted file yet; review it and pin {sha256_of(converted)}"
         )
     check_sha256(converted, entry.converted_sha256, f"{entry.id} as converted here")
     return converted
@@ -42,9 +42,3 @@ def convert_unchecked(entry: ModelEntry, original: bytes) -> bytes:
             return convert_dlib(original, spec, length)
         case "chip_network":
             return convert_chip_network(original, spec, length)
-
-
-def _sha256(data: bytes) -> str:
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest()

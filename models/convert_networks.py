@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from appliance.errors import ModelIntegrityError
+from models.decode import CENTERFACE_OUTPUTS, YUNET_OUTPUTS, YUNET_STRIDES_PX
 from models.graph import (
     OPSET,
     letterbox_inputs,
@@ -24,14 +25,10 @@ from models.manifest import Preprocessing
 if TYPE_CHECKING:
     import onnx
 
-CENTERFACE_OUTPUTS = {"537": ("heat", 1), "538": ("scale", 2), "539": ("offset", 2), "540": ("points", 10)}
-"""What CenterFace's unnamed outputs are, and their channels."""
-YUNET_STRIDES_PX = (8, 16, 32)
-YUNET_OUTPUTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 _OLDEST_OPSET = 9
 _UNCHANGED_SINCE_9 = frozenset(
-    "Add BatchNormalization Clip Constant Conv ConvTranspose Flatten Gemm MaxPool Mul PRelu Relu Reshape "
-    "Resize Sigmoid Sub Transpose".split()
+    {"Add", "BatchNormalization", "Clip", "Constant", "Conv", "ConvTranspose", "Flatten", "Gemm", "MaxPool"}
+    | {"Mul", "PRelu", "Relu", "Reshape", "Resize", "Sigmoid", "Sub", "Transpose"}
 )
 """Operators of these networks that mean the same in every opset from theirs to ours."""
 _SIZE_ARITHMETIC = frozenset({"Shape", "Gather", "Unsqueeze", "Concat"})
@@ -47,7 +44,7 @@ def convert_centerface(data: bytes, spec: Preprocessing) -> bytes:
     from onnx import TensorProto, helper
 
     network = _read_network(data, n_inputs=1, n_outputs=len(CENTERFACE_OUTPUTS))
-    _require_plain_rgb(spec)
+    _require_raw(spec, "RGB")
     outputs = []
     renamed = {_real_inputs(network)[0]: "picture"}
     for output in network.graph.output:
@@ -55,7 +52,7 @@ def convert_centerface(data: bytes, spec: Preprocessing) -> bytes:
             raise ModelIntegrityError(f"CenterFace: unknown output {output.name}")
         name, n_channels = CENTERFACE_OUTPUTS[output.name]
         renamed[output.name] = name
-        shape = [1, n_channels, "rows", "columns"]
+        shape: list[str | int | None] = [1, n_channels, "rows", "columns"]
         outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     nodes = [*letterbox_nodes("picture"), *_renamed(network, renamed)]
     return serialise(nodes, letterbox_inputs(), outputs, list(network.graph.initializer))
@@ -72,14 +69,15 @@ def convert_yunet(data: bytes, spec: Preprocessing) -> bytes:
     from onnx import TensorProto, helper
 
     known = _UNCHANGED_SINCE_9 | _SIZE_ARITHMETIC
-    network = _read_network(data, n_inputs=1, n_outputs=len(YUNET_OUTPUTS) * len(YUNET_STRIDES_PX), known=known)
-    if spec.channels != "BGR" or spec.mean != (0, 0, 0) or spec.deviation != (1, 1, 1):
-        raise ModelIntegrityError("YuNet: preprocessing must be BGR, 0..255")
+    network = _read_network(
+        data, n_inputs=1, n_outputs=len(YUNET_OUTPUTS) * len(YUNET_STRIDES_PX), known=known
+    )
+    _require_raw(spec, "BGR")
     picture = _real_inputs(network)[0]
     outputs = []
     for kind, length in YUNET_OUTPUTS.items():
         for stride in YUNET_STRIDES_PX:
-            shape = [1, f"cells_{stride}", length]
+            shape: list[str | int | None] = [1, f"cells_{stride}", length]
             outputs.append(helper.make_tensor_value_info(f"{kind}_{stride}", TensorProto.FLOAT, shape))
     if {o.name for o in outputs} != {o.name for o in network.graph.output}:
         raise ModelIntegrityError("YuNet: other outputs than YuNet's")
@@ -130,9 +128,10 @@ def _real_inputs(network: onnx.ModelProto) -> list[str]:
     return [i.name for i in network.graph.input if i.name not in constants]
 
 
-def _require_plain_rgb(spec: Preprocessing) -> None:
-    if spec.channels != "RGB" or spec.mean != (0, 0, 0) or spec.deviation != (1, 1, 1):
-        raise ModelIntegrityError("CenterFace: preprocessing must be RGB, 0..255")
+def _require_raw(spec: Preprocessing, channels: str) -> None:
+    """Hold the manifest against what the converter does: values 0..255 in this order of channels."""
+    if spec.channels != channels or any(spec.mean) or any(v - 1 for v in spec.deviation):
+        raise ModelIntegrityError(f"the network's preprocessing must be {channels}, 0..255")
 
 
 def _renamed(network: onnx.ModelProto, names: dict[str, str]) -> list[onnx.NodeProto]:

@@ -12,6 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+CENTERFACE_OUTPUTS = {"537": ("heat", 1), "538": ("scale", 2), "539": ("offset", 2), "540": ("points", 10)}
+"""What CenterFace's unnamed outputs are, and their channels."""
+YUNET_STRIDES_PX = (8, 16, 32)
+YUNET_OUTPUTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+"""What YuNet gives for each stride, and its length."""
 LARGEST_OVERLAP = 0.3
 """Intersection over union above which the lesser of two boxes is dropped."""
 MOST_CANDIDATES = 750
@@ -84,7 +89,7 @@ def decode_yunet(maps: Mapping[str, Floats], threshold: float, width_px: int) ->
         width_px: Width of the detector's picture, a multiple of 32.
     """
     parts = []
-    for stride in (8, 16, 32):
+    for stride in YUNET_STRIDES_PX:
         squared = maps[f"cls_{stride}"][0, :, 0] * maps[f"obj_{stride}"][0, :, 0]
         cells = np.nonzero(squared >= threshold * threshold)[0]
         rows, columns = np.divmod(cells, width_px // stride)

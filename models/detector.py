@@ -11,8 +11,15 @@ from appliance.errors import PictureError
 from appliance.ports import Region
 from appliance.records.frames import Box, Face, Pixels
 from appliance.records.ids import ModelId
-from models.convert_networks import CENTERFACE_OUTPUTS, YUNET_OUTPUTS, YUNET_STRIDES_PX
-from models.decode import Detections, Floats, decode_centerface, decode_yunet
+from models.decode import (
+    CENTERFACE_OUTPUTS,
+    YUNET_OUTPUTS,
+    YUNET_STRIDES_PX,
+    Detections,
+    Floats,
+    decode_centerface,
+    decode_yunet,
+)
 from models.letterbox import Letterbox, check_detector_size, fit_letterbox
 from models.manifest import ModelEntry
 from models.runner_onnx import OnnxRunner

@@ -44,9 +44,7 @@ class OnnxEmbedder:
         self._targets = CHIP_POINTS[entry.preprocessing.chip_points]
         self._crop = cast(npt.NDArray[np.uint8], region.take((largest_frame_bytes,), np.uint8))
         self._theta = cast(npt.NDArray[np.float32], region.take((1, 2, 3), np.float32))
-        self._template = cast(
-            npt.NDArray[np.float32], region.take((1, entry.template_length), np.float32)
-        )
+        self._template = cast(npt.NDArray[np.float32], region.take((1, entry.template_length), np.float32))
         runner.bind_input("theta", self._theta)
         runner.bind_output("template", self._template)
 

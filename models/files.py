@@ -30,10 +30,15 @@ def read_pinned(path: Path, *, size_limit_bytes: int, sha256: str) -> bytes:
 
 
 def check_sha256(data: bytes, sha256: str, name: str) -> None:
-    """Raise ModelIntegrityError unless the bytes have the sha256 that is pinned; an empty pin fits nothing."""
-    found = hashlib.sha256(data).hexdigest()
+    """Raise ModelIntegrityError unless the bytes have the pinned sha256; an empty pin fits nothing."""
+    found = sha256_of(data)
     if found != sha256:
         raise ModelIntegrityError(f"{name}: sha256 is {found}, pinned is {sha256 or 'none'}")
+
+
+def sha256_of(data: bytes) -> str:
+    """Return the sha256 as hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

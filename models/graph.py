@@ -27,13 +27,15 @@ def require_onnx() -> None:
     try:
         import onnx  # noqa: F401
     except ImportError as err:
-        raise DependencyError("converting models needs the onnx package: pip install 'appliance[build]'") from err
+        raise DependencyError(
+            "converting models needs the onnx package: pip install 'appliance[build]'"
+        ) from err
 
 
 def parse_network(data: bytes) -> onnx.ModelProto:
     """Return the network that ONNX bytes hold; ModelIntegrityError when they hold none."""
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no types
 
     try:
         return onnx.load_model_from_string(data)

@@ -26,7 +26,9 @@ def check_detector_size(width_px: int, height_px: int) -> None:
             raise ConfigError(f"{name}: {value} is not a multiple of {DETECTOR_MULTIPLE_PX} up to 4096")
 
 
-def fit_letterbox(width_px: int, height_px: int, detector_width_px: int, detector_height_px: int) -> Letterbox:
+def fit_letterbox(
+    width_px: int, height_px: int, detector_width_px: int, detector_height_px: int
+) -> Letterbox:
     """Return how a picture fits; small ones are enlarged, so that enrolment and stream agree exactly."""
     scale = min(detector_width_px / width_px, detector_height_px / height_px)
     resized_width_px = min(detector_width_px, max(1, round(width_px * scale)))

@@ -109,6 +109,11 @@ class Manifest:
     pairs: tuple[PairEntry, ...]
     pictures: tuple[PictureEntry, ...] = field(default=())
 
+    @property
+    def entries(self) -> tuple[ModelEntry | PictureEntry, ...]:
+        """Return all that has a file: models, then pictures."""
+        return (*self.models, *self.pictures)
+
     def model(self, model_id: str) -> ModelEntry:
         """Return a model by its id; UsageError when there is none."""
         for entry in self.models:
@@ -165,7 +170,7 @@ def _check_names(manifest: Manifest) -> None:
     ids = [m.id for m in manifest.models] + [p.id for p in manifest.pairs] + [p.id for p in manifest.pictures]
     if len(set(ids)) != len(ids):
         raise ConfigError("manifest.toml: an id stands twice")
-    for entry in (*manifest.models, *manifest.pictures):
+    for entry in manifest.entries:
         address = urlsplit(entry.address)
         if entry.address and (address.scheme != "https" or not address.hostname):
             raise ConfigError(f"manifest.toml:{entry.id}.address: not an https address")

@@ -12,9 +12,9 @@ from appliance.ports import Region
 from appliance.records.deployment import OperatingPoint
 from models.detector import OnnxDetector, detector_bytes
 from models.embedder import OnnxEmbedder, embedder_bytes
-from models.fetch import load_model
 from models.manifest import load_manifest
 from models.runner_onnx import OnnxRunner
+from models.store import load_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

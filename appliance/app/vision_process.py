@@ -13,14 +13,24 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
+
+from drivers.pictures import PillowCodec
 
 from appliance import __version__
-from appliance.alerts.sealing import new_alert_id, seal_alert
+from appliance.alerts.sealing import seal_alert
 from appliance.app.watchlist_source import OpenedList, open_sealed_list
 from appliance.logs import set_up_logging
 from appliance.ports import Clock
 from appliance.records.alerts import AlertDetail, SealedKey
-from appliance.records.channel import VisionArm, VisionArmed, VisionAlert, VisionAttach, VisionReport, VisionStart
+from appliance.records.channel import (
+    VisionAlert,
+    VisionArm,
+    VisionArmed,
+    VisionAttach,
+    VisionReport,
+    VisionStart,
+)
 from appliance.records.ids import AlertId
 from appliance.vision.analysis import FrameAnalysis
 from appliance.vision.claims import AlertSealer, Matcher
@@ -31,18 +41,18 @@ from appliance.vision.gate import SizeGate
 from appliance.vision.intake import FrameSource, Intake
 from appliance.vision.pipeline import Pipeline
 from appliance.vision.warm_up import warm_up
-from appliance.vision.work import TemplateBench
+from appliance.vision.work import HeldFrame, TemplateBench
 from appliance.vision.worker import VisionWorker
-from drivers.arena import Arena
+from drivers.arena import Arena, ArenaRegion
 from drivers.channel import connect_channel
 from drivers.clock import SystemClock
-from drivers.pictures import PillowCodec
 from drivers.process_settings import check_clearing, check_swap, harden_process, lock_memory
 from drivers.ring import RingReader
-from models.pairs import open_pair
+from models.pairs import ModelPair, open_pair, pair_bytes
 
 logger = logging.getLogger(__name__)
-ARENA_BYTES = 96 << 20
+OTHER_BYTES = 4 << 20
+"""Benches, the warm-up picture and alignment; networks and gallery come on top."""
 N_BENCHES = 2
 
 
@@ -85,46 +95,37 @@ class ArmedParts:
         is_clearing: bool = True,
     ) -> None:
         self._intake = intake
+        self._counts = Counts()
         opened = open_sealed_list(descriptor, key, arm)
-        self._arena = Arena(ARENA_BYTES + opened.template_bytes, is_clearing=is_clearing)
-        detector_region, embedder_region = self._arena.region(), self._arena.region()
+        self._arena = Arena(_arena_bytes(start) + opened.template_bytes, is_clearing=is_clearing)
+        regions = self._arena.region(), self._arena.region()
         pair = open_pair(
             start.pair,
             Path(start.models_folder),
-            detector_region=detector_region,
-            embedder_region=embedder_region,
+            detector_region=regions[0],
+            embedder_region=regions[1],
             detector_width_px=start.detector_width_px,
             detector_height_px=start.detector_height_px,
             largest_frame_bytes=start.largest_frame_bytes,
             threads=start.threads,
         )
-        self._counts = Counts()
-        self._analysis = FrameAnalysis(
-            detector=pair.detector,
-            embedder=pair.embedder,
-            detector_region=detector_region,
-            embedder_region=embedder_region,
-            gates={
-                camera.camera_id: SizeGate(least_face_width_px=camera.least_face_width_px)
-                for camera in start.cameras
-            },
-            counts=self._counts,
-        )
-        benches = [
-            TemplateBench(self._arena.region(), pair.embedder.template_length) for _ in range(N_BENCHES)
-        ]
+        self._analysis = _analysis(start, pair, regions, self._counts)
         began_s = clock.monotonic_s()
-        warm_up(pair.detector, pair.embedder, (detector_region, embedder_region), self._arena.region())
-        warm_up_s = clock.monotonic_s() - began_s
-        matcher = self._matcher(start, arm, opened, emit, clock)
-        self.pipeline = Pipeline(
-            intake=intake, analysis=self._analysis, matcher=matcher, benches=benches, on_bug=on_bug
-        )
+        warm_up(pair.detector, pair.embedder, regions, self._arena.region())
         self.armed = VisionArmed(
             n_entries=len(opened.entries),
             n_references=len(opened.templates),
-            warm_up_s=round(warm_up_s, 3),
+            warm_up_s=round(clock.monotonic_s() - began_s, 3),
             warnings=self._arena.warnings,
+        )
+        self.pipeline = Pipeline(
+            intake=intake,
+            analysis=self._analysis,
+            matcher=self._matcher(start, arm, opened, emit, clock),
+            benches=[
+                TemplateBench(self._arena.region(), pair.embedder.template_length) for _ in range(N_BENCHES)
+            ],
+            on_bug=on_bug,
         )
 
     def report(self) -> VisionReport:
@@ -165,11 +166,37 @@ class ArmedParts:
         )
 
 
+def _arena_bytes(start: VisionStart) -> int:
+    networks = pair_bytes(
+        start.pair,
+        detector_width_px=start.detector_width_px,
+        detector_height_px=start.detector_height_px,
+        largest_frame_bytes=start.largest_frame_bytes,
+    )
+    return networks.detector_bytes + networks.embedder_bytes + OTHER_BYTES
+
+
+def _analysis(
+    start: VisionStart, pair: ModelPair, regions: tuple[ArenaRegion, ArenaRegion], counts: Counts
+) -> FrameAnalysis:
+    return FrameAnalysis(
+        detector=pair.detector,
+        embedder=pair.embedder,
+        detector_region=regions[0],
+        embedder_region=regions[1],
+        gates={
+            camera.camera_id: SizeGate(least_face_width_px=camera.least_face_width_px)
+            for camera in start.cameras
+        },
+        counts=counts,
+    )
+
+
 def _sealer(arm: VisionArm) -> AlertSealer:
     def seal(
         detail: AlertDetail, probe_jpeg: bytes, reference_jpeg: bytes
     ) -> tuple[AlertId, tuple[SealedKey, ...], bytes]:
-        alert_id = new_alert_id()
+        alert_id = AlertId(uuid4().hex)
         sealed_keys, ciphertext = seal_alert(
             detail,
             probe_jpeg,
@@ -187,11 +214,25 @@ def _sealer(arm: VisionArm) -> AlertSealer:
 def _open_source(attach: VisionAttach, ring_descriptor: int, socket_descriptor: int) -> FrameSource:
     sock = socket.socket(fileno=socket_descriptor)
     try:
-        return RingReader(
-            ring_descriptor, sock, attach.n_slots, attach.slot_bytes, camera_id=attach.camera_id
+        return RingSource(
+            RingReader(ring_descriptor, sock, attach.n_slots, attach.slot_bytes, camera_id=attach.camera_id)
         )
     finally:
         os.close(ring_descriptor)
+
+
+class RingSource:
+    """Give a ring's frames together with the way back to their slots."""
+
+    def __init__(self, reader: RingReader) -> None:
+        self._reader = reader
+
+    def receive(self, timeout_s: float) -> HeldFrame | None:
+        """Return the next frame; its release zeroes the slot."""
+        received = self._reader.receive(timeout_s)
+        if received is None:
+            return None
+        return HeldFrame(frame=received.frame, release=lambda: self._reader.release(received))
 
 
 def _end_now(number: int, frame: object) -> None:

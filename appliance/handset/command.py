@@ -20,7 +20,7 @@ from appliance.handset.drawing import draw_after, draw_before
 from appliance.handset.inbox import HandsetInbox
 from appliance.handset.keys import HandsetKeys, create_keys, load_keys
 from appliance.handset.session import AnswerSender, HandsetSession, Officer
-from appliance.handset.store import Decision, HandsetStore
+from appliance.handset.store import Decision, HandsetStore, ShownAlert
 from appliance.ports import BrokerLink, Clock
 from appliance.records.alerts import Judgement, Outcome
 from appliance.records.broker import BrokerAccess
@@ -176,8 +176,8 @@ def _add_decide(app: typer.Typer, open_link: OpenLink, clock: Clock) -> None:
         decision = Decision(
             alert_id=AlertId(alert_id), judgement=judgement, outcome=outcome, decided_at=clock.now()
         )
-        store.keep_decision(decision)  # from here `listen` sends it, should the broker be away
-        asyncio.run(_send_decision(keys, store, decision, open_link(access)))
+        shown = store.keep_decision(decision)  # from here `listen` sends it, should the broker be away
+        asyncio.run(_send_decision(keys, shown, decision, open_link(access)))
         _say(as_json, {"event": "decided", "alert_id": alert_id}, f"alert {alert_id}: {judgement.value}")
 
 
@@ -188,7 +188,8 @@ async def _listen(
     while True:
         is_open = False
         try:
-            async with open_link(access) as link:
+            opening = await asyncio.to_thread(open_link, access)  # it may read certificate files
+            async with opening as link:
                 is_open = True
                 await session.run(link, n_cards=1 if once else None)
                 return
@@ -202,14 +203,12 @@ async def _listen(
 
 async def _send_decision(
     keys: HandsetKeys,
-    store: HandsetStore,
+    shown: ShownAlert,
     decision: Decision,
     opening: AbstractAsyncContextManager[BrokerLink],
 ) -> None:
-    shown = store.find_shown(decision.alert_id)
     async with opening as link:
-        if shown is not None:
-            await AnswerSender(keys, link).send_decision(shown, decision)
+        await AnswerSender(keys, link).send_decision(shown, decision)
 
 
 def _officer_of(as_json: bool) -> Officer:

@@ -69,16 +69,18 @@ class HandsetStore:
         data = self._read(f"{_checked(alert_id)}.shown.json")
         return None if data is None else self._parse(ShownAlert, data, alert_id)
 
-    def keep_decision(self, decision: Decision) -> None:
-        """Keep a decision.
+    def keep_decision(self, decision: Decision) -> ShownAlert:
+        """Keep a decision, and return when its alert was shown.
 
         Raises:
             AuthorityError: The alert was not shown here, or was decided before.
         """
-        if self.find_shown(decision.alert_id) is None:
+        shown = self.find_shown(decision.alert_id)
+        if shown is None:
             raise AuthorityError(f"alert {decision.alert_id} was not shown on this handset")
         if not self._write_new(f"{decision.alert_id}.decided.json", dump_record(decision)):
             raise AuthorityError(f"alert {decision.alert_id} was decided before: the first decision stands")
+        return shown
 
     def find_decision(self, alert_id: AlertId) -> Decision | None:
         """Return what was decided, or None."""

@@ -93,6 +93,7 @@ class VisionArm:
     appliance_id: ApplianceId
     deployment_id: AuthorisationId
     content_sha256: str
+    valid_until: UtcTime
     operating_point: OperatingPoint
     recipients: tuple[Recipient, ...]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from appliance.compat import StrEnum
+from appliance.errors import SignatureError
 from appliance.records.ids import (
     ApplianceId,
     AuthorisationId,
@@ -63,6 +64,14 @@ class Trust:
     """Who may sign what; the technician pins its sha256 in the configuration."""
 
     roles: tuple[TrustedRole, ...]
+
+
+def find_role(trust: Trust, role: Role) -> TrustedRole:
+    """Return who may sign for a role; SignatureError when nobody may."""
+    for trusted in trust.roles:
+        if trusted.role is role:
+            return trusted
+    raise SignatureError(f"nobody is trusted to sign for {role}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance.compat import StrEnum
 from appliance.records.frames import Template
-from appliance.records.ids import EntryId, ModelId, PersonName, WatchlistId
+from appliance.records.ids import EntryId, KeyId, ModelId, PersonName, WatchlistId
 from appliance.records.times import UtcTime
 
 LARGEST_WATCHLIST = 20_000
@@ -82,6 +83,28 @@ class WatchlistIndex:
     """The entries of a list, in the order of the gallery; the first part of the sealed content."""
 
     entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappedListKey:
+    """A list's content key, sealed (X25519 sealed box, base64) to one of an appliance's single-use keys."""
+
+    key_id: KeyId
+    content_sha256: str
+    sealed_key_base64: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPacket:
+    """What ops publishes to one appliance, as received; the sealed content stays in its file.
+
+    `header` and `authorisation` are signed envelopes, `key` is a WrappedListKey as JSON.
+    """
+
+    header: bytes
+    authorisation: bytes
+    key: bytes
+    sealed_content: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

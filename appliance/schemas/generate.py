@@ -19,6 +19,7 @@ WIRE_RECORDS: tuple[type[object], ...] = (
     deployment.Authorisation,
     deployment.Recipient,
     deployment.Trust,
+    watchlist.WrappedListKey,
     watchlist.WatchlistHeader,
     watchlist.WatchlistIndex,
     *channel.CHANNEL_RECORDS,

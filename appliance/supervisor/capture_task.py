@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.compat import TimeoutErrors, timeout
-from appliance.errors import WorkerError
+from appliance.errors import ApplianceError, WorkerError
 from appliance.records.channel import CaptureEnded, CaptureReport, CaptureStart, VisionAttach, WorkerFault
 from appliance.supervisor.vision_task import VisionTask
 from appliance.supervisor.workers import SupervisorChannel, WorkerDoor, WorkerProcess, fault_of
@@ -60,7 +60,12 @@ class CaptureState:
 
 
 class CaptureTask:
-    """Start and serve one capture process after another, each with a new ring."""
+    """Start and serve one capture process after another, each with a new ring.
+
+    Args:
+        on_started: Called with the first report that has a frame, for each capture process.
+        on_lost: Called with why a capture process had to be ended.
+    """
 
     def __init__(
         self,
@@ -70,15 +75,19 @@ class CaptureTask:
         vision: VisionTask,
         launch: Callable[[], Awaitable[WorkerProcess]],
         make_ring: Callable[[], Ring],
+        on_started: Callable[[CaptureReport], None],
+        on_lost: Callable[[ApplianceError], None],
     ) -> None:
         self._start, self._door, self._vision = start, door, vision
         self._launch, self._make_ring = launch, make_ring
+        self._on_started, self._on_lost = on_started, on_lost
         self.state = CaptureState()
         self.over = asyncio.Event()
 
     async def run(self) -> None:
         """Serve one capture process; return when its file is over, raise when it must start again."""
         generation = await self._vision.wait_armed()
+        self.state.report = None
         waiting = asyncio.ensure_future(self._door.wait("capture", self._start.camera_id))
         process = await self._launch()
         ring = self._make_ring()
@@ -94,6 +103,9 @@ class CaptureTask:
             await self._vision.attach(attach, (ring.fd, ring.reader_end.fileno()))
             ring.close_ends()
             await self._serve(channel, generation)
+        except ApplianceError as err:
+            self._on_lost(err)
+            raise
         finally:
             waiting.cancel()
             if channel is not None:
@@ -120,7 +132,7 @@ class CaptureTask:
             silent_s = 0.0
             match record:
                 case CaptureReport():
-                    self.state.report = record
+                    self._note(record)
                 case CaptureEnded() if record.is_end_of_stream:
                     return
                 case CaptureEnded():
@@ -131,3 +143,9 @@ class CaptureTask:
                     raise fault_of(record)
                 case other:
                     raise WorkerError(f"the capture process sent {type(other).__name__}")
+
+    def _note(self, report: CaptureReport) -> None:
+        was_started = self.state.report is not None and self.state.report.first_frame_at is not None
+        self.state.report = report
+        if report.first_frame_at is not None and not was_started:
+            self._on_started(report)

@@ -55,6 +55,19 @@ class _Row:
     task: asyncio.Task[None] | None = None
 
 
+async def run_together(*parts: Awaitable[None]) -> None:
+    """Run until the first part ends or fails; the others are then cancelled, and its error is raised."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Supervisor:
     """Watch the tasks of one process. The only place that creates tasks.
 

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from appliance.errors import ApplianceError
 from appliance.flow import LatestSlots
-from appliance.records.frames import Frame
 from appliance.records.ids import CameraId
 from appliance.vision.work import HeldFrame
 
@@ -17,25 +16,11 @@ logger = logging.getLogger(__name__)
 RECEIVE_TIMEOUT_S = 0.2
 
 
-class RingFrame(Protocol):
-    """A frame with the slot it lies in."""
-
-    @property
-    def frame(self) -> Frame:
-        """Return the frame; its pixels are the slot's."""
-
-
 class FrameSource(Protocol):
     """The reading end of a camera's ring."""
 
-    def receive(self, timeout_s: float) -> RingFrame | None:
+    def receive(self, timeout_s: float) -> HeldFrame | None:
         """Return the next frame; ChannelClosedError when the capture process is gone."""
-
-    def release(self, frame: RingFrame) -> None:
-        """Zero the frame's slot and hand it back; a capture process that is gone does not matter."""
-
-    def close(self) -> None:
-        """Unmap the ring."""
 
 
 class Intake:
@@ -69,13 +54,9 @@ class Intake:
             while not self._is_stopping.is_set():
                 received = source.receive(RECEIVE_TIMEOUT_S)
                 if received is not None:
-                    self.frames.put(camera_id, _held(source, received))
+                    self.frames.put(camera_id, received)
         except ApplianceError as err:
             logger.info("a camera's ring ended: %s", err, extra={"camera_id": camera_id})
-
-
-def _held(source: FrameSource, received: RingFrame) -> HeldFrame:
-    return HeldFrame(frame=received.frame, release=lambda: source.release(received))
 
 
 def _release(held: HeldFrame) -> None:

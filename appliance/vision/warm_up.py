@@ -1,4 +1,4 @@
-"""Run the networks on a drawn face before any camera: a cold first frame leaves more behind than all others."""
+"""Run the networks on a drawn face before any camera: a cold first frame leaves most behind."""
 
 from __future__ import annotations
 

@@ -1,0 +1,112 @@
+"""What may be called a camera, and what of it may be logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.errors import SourceRefusedError
+from drivers.cameras.address import LONGEST_SOURCE, CameraAddress, parse_address, public_address
+from drivers.cameras.factory import open_camera
+from drivers.cameras.file_camera import FileCamera
+from tests.fakes.clock import FakeClock
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "target"),
+    [
+        ("/media/market square.mp4", "file", "/media/market square.mp4"),
+        ("./Anna's video.mp4", "file", "Anna's video.mp4"),
+        ("file:///media/market.mp4", "file", "/media/market.mp4"),
+        ("rtsp://10.0.0.7:554/stream1", "rtsp", "rtsp://10.0.0.7:554/stream1"),
+        ("rtsps://user:secret@camera.local/1?x=y", "rtsp", "rtsps://user:secret@camera.local/1?x=y"),
+        ("v4l2:///dev/video0", "usb", "/dev/video0"),
+        ("v4l2:///dev/v4l/by-id/usb-Cam_1-video-index0", "usb", "/dev/v4l/by-id/usb-Cam_1-video-index0"),
+        ("csi://0", "csi", "0"),
+    ],
+)
+def test_cameras_are_told_apart(source: str, kind: str, target: str) -> None:
+    assert parse_address(source) == CameraAddress(kind=kind, target=target)  # type: ignore[arg-type]  # a str
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "",
+        "x" * (LONGEST_SOURCE + 1),
+        "video.mp4\n",
+        "video\x00.mp4",
+        "rtsp://10.0.0.7/ ! filesink location=/tmp/x",
+        "rtsp://10.0.0.7/!x",
+        "rtsp://10.0.0.7/'x",
+        'rtsp://10.0.0.7/"x',
+        "rtsp://10.0.0.7/`x`",
+        "rtsp://10.0.0.7/\\x",
+        "rtsp:///stream",
+        "rtsp://",
+        "rtsp://host:port/1",
+        "rtsp://host:0/1",
+        "rtsp://[::1/1",
+        "http://10.0.0.7/video.mp4",
+        "udp://0.0.0.0:5000",
+        "concat:a.mp4|b.mp4",
+        "data:text/plain,x",
+        "file:relative.mp4",
+        "file://host/share.mp4",
+        "v4l2://video0",
+        "v4l2:///etc/shadow",
+        "v4l2:///dev/../etc/shadow",
+        "/dev/video0",
+        "file:///dev/zero",
+        "csi://10",
+        "csi://x",
+    ],
+)
+def test_what_is_no_camera_is_refused(source: str) -> None:
+    with pytest.raises(SourceRefusedError) as caught:
+        parse_address(source)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("rtsp://user:secret@10.0.0.7:554/stream1", "rtsp://10.0.0.7:554/stream1"),
+        ("rtsp://user:se@cret@10.0.0.7/1", "rtsp://10.0.0.7/1"),
+        ("rtsp://user:se/cret@10.0.0.7/1", "rtsp://10.0.0.7/1"),
+        ("rtsp:user:secret@10.0.0.7/1", "rtsp://10.0.0.7/1"),
+        ("rtsp://10.0.0.7/1?token=secret#secret", "rtsp://10.0.0.7/1"),
+        ("v4l2:///dev/video0", "v4l2:///dev/video0"),
+        ("/media/video.mp4", "/media/video.mp4"),
+        ("a\nb", "a?b"),
+    ],
+)
+def test_no_credentials_are_shown(source: str, shown: str) -> None:
+    assert public_address(source) == shown
+
+
+@given(st.text(alphabet="ab:@/?#!' \\", max_size=12), st.text(alphabet="ab/?#!' ", max_size=12))
+def test_refusal_never_quotes_the_password(before: str, after: str) -> None:
+    source = f"rtsp://user:{before}SECRET@host{after}"
+    said = public_address(source)
+    try:
+        parse_address(source)
+    except SourceRefusedError as err:
+        said += str(err)
+    assert "SECRET" not in said
+
+
+def test_factory_gives_a_file_camera(tmp_path: Path) -> None:
+    camera = open_camera(str(tmp_path / "video.mp4"), "fast", FakeClock())
+    assert isinstance(camera, FileCamera)
+
+
+@pytest.mark.parametrize("source", ["rtsp://user:SECRET@10.0.0.7/1", "v4l2:///dev/video0", "csi://0"])
+def test_camera_without_an_adapter_is_refused_without_its_password(source: str) -> None:
+    with pytest.raises(SourceRefusedError, match="this version opens") as caught:
+        open_camera(source, "real", FakeClock())
+    assert "SECRET" not in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -22,7 +22,7 @@ LARGEST_PICTURE_PX = 40_000_000
 LARGEST_PICTURE_BYTES = 64 << 20
 PORTRAIT_WIDTH_PX, PORTRAIT_HEIGHT_PX = 240, 320
 LARGEST_PORTRAIT_BYTES = 12 * 1024
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP")
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _GREY = (128, 128, 128)
 _PORTRAIT_TO_FACE_WIDTH = 1.9
 """Head and a little of the shoulders: officers compare hair line and ears too."""
@@ -33,6 +33,7 @@ _DECODER_ERRORS = (
     SyntaxError,
     EOFError,
     IndexError,
+    KeyError,
     struct.error,
     zlib.error,
     MemoryError,

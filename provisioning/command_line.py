@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from appliance.errors import ApplianceError
 
 def run_application(application: Callable[[], object]) -> None:
     """Run it; on ApplianceError print `error[code]: message` and end with the error's exit code."""
+    # Before anything imports ONNX Runtime, which otherwise writes telemetry below the home folder.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         application()
     except ApplianceError as err:

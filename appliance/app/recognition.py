@@ -131,11 +131,11 @@ class Recognition:
         )
 
     async def _launch(self, module: str, *arguments: str) -> WorkerProcess:
-        # -s and not -I: isolated mode ignores PYTHONMALLOC.
-        command = [sys.executable, "-s", "-m", f"appliance.app.{module}"]
-        return await start_worker(
-            [*command, "--channel", str(self._socket_path), *arguments], worker_environment(os.environ)
-        )
+        # -s and not -I: isolated mode ignores PYTHONMALLOC. The present folder comes first on the path of
+        # -c and -m alike, and nothing that lies there may pass for our code.
+        code = f"import sys; sys.path.pop(0); from appliance.app.{module} import main; sys.exit(main())"
+        command = [sys.executable, "-s", "-c", code, "--channel", str(self._socket_path), *arguments]
+        return await start_worker(command, worker_environment(os.environ))
 
     async def _wait_for_end(self) -> None:
         while True:

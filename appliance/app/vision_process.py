@@ -111,7 +111,8 @@ class ArmedParts:
         )
         self._analysis = _analysis(start, pair, regions, self._counts)
         began_s = clock.monotonic_s()
-        warm_up(pair.detector, pair.embedder, regions, self._arena.region())
+        codec = PillowCodec()
+        warm_up(pair.detector, pair.embedder, codec, regions, self._arena.region())
         self.armed = VisionArmed(
             n_entries=len(opened.entries),
             n_references=len(opened.templates),
@@ -121,7 +122,7 @@ class ArmedParts:
         self.pipeline = Pipeline(
             intake=intake,
             analysis=self._analysis,
-            matcher=self._matcher(start, arm, opened, emit, clock),
+            matcher=self._matcher(start, arm, opened, codec, emit, clock),
             benches=[
                 TemplateBench(self._arena.region(), pair.embedder.template_length) for _ in range(N_BENCHES)
             ],
@@ -143,6 +144,7 @@ class ArmedParts:
         start: VisionStart,
         arm: VisionArm,
         opened: OpenedList,
+        codec: PillowCodec,
         emit: Callable[[VisionAlert, bytes], None],
         clock: Clock,
     ) -> Matcher:
@@ -157,7 +159,7 @@ class ArmedParts:
             gallery=gallery,
             entries={entry.entry_id: entry for entry in opened.entries},
             decider=Decider(frames_k=start.frames_k, frames_n=start.frames_n),
-            codec=PillowCodec(),
+            codec=codec,
             portrait_of=opened.portrait_of,
             sealer=_sealer(arm),
             emit=emit,

@@ -7,17 +7,21 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from appliance.ports import Detector, Embedder, Region
-from appliance.records.frames import Pixels, Points
+from appliance.ports import Detector, Embedder, PictureCodec, Region
+from appliance.records.frames import Box, Pixels, Points
 
 N_FRAMES = 9  # measured: from nine on, what a frame leaves no longer depends on how many went before
 SIDE_PX = 320
 
 
 def warm_up(
-    detector: Detector, embedder: Embedder, network_regions: Iterable[Region], own_region: Region
+    detector: Detector,
+    embedder: Embedder,
+    codec: PictureCodec,
+    network_regions: Iterable[Region],
+    own_region: Region,
 ) -> None:
-    """Detect and embed a drawn face `N_FRAMES` times; nothing of a person is in it. Thread: main."""
+    """Detect, embed and encode a drawn face `N_FRAMES` times; nothing of a person is in it. Thread: main."""
     pixels = draw_face(own_region)
     points = face_points()
     template = own_region.take((embedder.template_length,), np.float32).view(np.float32)
@@ -27,6 +31,7 @@ def warm_up(
         for _ in range(N_FRAMES):
             detector.detect(pixels)
             embedder.embed(pixels, points, template)
+            codec.encode_portrait(pixels, Box(x_px=88, y_px=72, width_px=144, height_px=192))
 
 
 def face_points() -> Points:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,6 +25,8 @@ from provisioning.ops.drafts import read_draft_header
 from provisioning.ops.folder import OpsFolder, read_record, write_private
 
 logger = logging.getLogger(__name__)
+_LEAST_OF_FPIR = 0.5
+"""Rates are measured in steps of one false alarm: a point may be this much stricter than what was asked."""
 
 
 def authorise(
@@ -92,6 +93,8 @@ def choose_operating_point(
 ) -> OperatingPoint:
     """Return the point measured for the smallest list that is large enough.
 
+    Its rate is the largest measured that is at most `fpir`, and at least half of it.
+
     Raises:
         AuthorityError: None was measured for this model, size and rate: the message says what there is.
     """
@@ -100,7 +103,7 @@ def choose_operating_point(
         for point in points
         if point.model_id == model_id
         and point.gallery_size >= n_entries
-        and math.isclose(point.fpir, fpir, rel_tol=1e-6)
+        and fpir * _LEAST_OF_FPIR <= point.fpir <= fpir * (1 + 1e-6)
     ]
     if not fitting:
         known = ", ".join(
@@ -110,7 +113,7 @@ def choose_operating_point(
             f"no operating point was measured for {model_id}, a list of {n_entries} and FPIR {fpir:g}"
             f" (there are: {known or 'none'}); measure one with `models calibrate`"
         )
-    return min(fitting, key=lambda point: point.gallery_size)
+    return min(fitting, key=lambda point: (point.gallery_size, -point.fpir))
 
 
 def read_recipient(path: Path) -> Recipient:

@@ -95,7 +95,7 @@ def enrol_folder(
     for n_done, person in enumerate(people, start=1):
         enrolment.add(person)
         progress(n_done, len(people))
-    refused = (*(RefusedPicture(label=each.label, reason=each.reason) for each in strays), *enrolment.refused)
+    refused = (*enrolment.refused, *(RefusedPicture(label=each.label, reason=each.reason) for each in strays))
     if not enrolment.entries:
         first = f"; {refused[0].label}: {refused[0].reason}" if refused else ""
         raise EnrolmentError(f"{pictures}: nobody could be enrolled{first}")

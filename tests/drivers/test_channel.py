@@ -140,6 +140,8 @@ def test_more_descriptors_than_allowed_are_refused_and_closed(raw: tuple[socket.
         packet(b'{"kind":"WorkerStop","record":{"reason":"x"},"record":{}}'),
         packet(b'{"kind":"WorkerStop","record":' + b"[" * 100_000 + b"}"),
         packet(b'{"kind":"WorkerStop","record":{"reason":"x"}}').replace(b"\x2d", b"\x2c", 1),
+        packet(b'{"kind":"WorkerStop","record":{"reason":"x"}}').replace(b"\x2d", b"\x2e", 1),
+        packet(b'{"kind":"WorkerStop","record":{"reason":"x"}]'),
     ],
 )
 def test_garbage_is_refused_and_the_next_message_is_read(

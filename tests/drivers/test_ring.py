@@ -268,14 +268,21 @@ def test_descriptors_are_not_inherited(handle: RingHandle) -> None:
 
 
 def test_committed_frames_are_read_after_a_clean_end(sides: Sides) -> None:
-    sides.write(1)
-    sides.reader.release(sides.read())  # a `free` that the writer leaves unread resets the connection
-    for value in (2, 3):
+    for value in (1, 2, 3):
         sides.write(value)
+    sides.reader.release(sides.read())  # a `free` that the writer leaves unread resets the connection
     sides.writer.close()
     assert [sides.read().frame.pixels[0, 0, 0] for _ in range(2)] == [2, 3]
     with pytest.raises(ChannelClosedError):
         sides.reader.receive(1.0)
+
+
+def test_slot_that_was_not_committed_is_zeroed_at_the_end(sides: Sides) -> None:
+    slot = sides.writer.next_slot()
+    assert slot is not None
+    slot.buffer.fill(5)
+    sides.writer.close()
+    assert not any(ring_bytes(sides.handle))
 
 
 def test_dead_reader_is_seen_by_the_writer(sides: Sides) -> None:

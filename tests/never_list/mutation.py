@@ -6,13 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("appliance", "drivers", "models", "provisioning", "tests", "pyproject.toml", "setup.py")
-PYTEST_FAILED = 1
-"""Exit status when tests ran and one failed; a broken copy (an error in collecting) gives 2 or more."""
+PYTEST_PASSED, PYTEST_FAILED = 0, 1
+"""Exit statuses when all tests passed and when one failed; an error in collecting gives 2 or more."""
+BROKEN_CODE = ("ImportError", "ModuleNotFoundError", "NameError", "SyntaxError", "IndentationError")
+"""What a mutation that is no program raises: red for the wrong reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,25 +29,61 @@ class Mutation:
     test: str
 
 
-def run_mutated(mutation: Mutation, test_file: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Return pytest's result for the test in a copy of the repository with the rule broken."""
+def copy_repository(folder: Path) -> None:
+    """Copy what the tests need; times are kept, so that compiled files of the copy stay valid."""
     for name in COPIED:
         source = REPOSITORY / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(source, folder / name)
+            shutil.copy2(source, folder / name)
+
+
+@contextmanager
+def applied(mutation: Mutation, folder: Path) -> Iterator[None]:
+    """Break the rule in the copy for as long as the block lasts."""
     broken = folder / mutation.file
     text = broken.read_text(encoding="utf-8")
-    assert text.count(mutation.old) == 1, f"{mutation.file}: the line to break occurs not exactly once"
+    found = text.count(mutation.old)
+    assert found == 1, f"{mutation.file}: what is to be broken occurs {found} times, not once"
+    times = broken.stat()
     broken.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
-    target = folder / test_file.relative_to(REPOSITORY)
+    try:
+        yield
+    finally:
+        broken.write_text(text, encoding="utf-8")
+        os.utime(broken, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def run_copy(
+    folder: Path, targets: list[str], *, keeps_compiled: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Return pytest's result for some tests of the copy; `targets` are relative to the repository.
+
+    Args:
+        keeps_compiled: Write compiled files for later runs: for the unbroken copy only.
+    """
+    # Isolated from the checkout: the copy's packages come first on the path.
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    if not keeps_compiled:
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"{target}::{mutation.test}"],
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *targets],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=80,
     )
+
+
+def why_not_red(result: subprocess.CompletedProcess[str]) -> str | None:
+    """Return why a run does not show that the rule is tested; None when the test failed as it should."""
+    text = result.stdout + result.stderr
+    if result.returncode != PYTEST_FAILED:
+        return f"pytest ended with {result.returncode}, a failing test ends with {PYTEST_FAILED}"
+    failures = [line for line in text.splitlines() if line.startswith("E  ")]
+    wrong = [line for line in failures if any(name in line for name in BROKEN_CODE)]
+    return f"it failed because the mutation is no program: {wrong[0]}" if wrong else None

@@ -112,14 +112,14 @@ class CutOut:
         self.shape = shape
         self._picture, self._mask = _lengthen(picture, shape), _outline(shape)
 
-    def paste(self, canvas: Image, walker: Walker) -> None:
-        """Paste the person; the part outside the canvas is left out."""
+    def paste(self, canvas: Image, walker: Walker, bottom_px: int) -> None:
+        """Paste the person; what is outside the canvas or below `bottom_px` is left out."""
         from PIL import Image, ImageFilter
 
         face, scale = self.shape.face, walker.face_width_px / self.shape.face.width_px
         left_px = walker.x_px - (face.x_px + face.width_px / 2) * scale
         top_px = walker.y_px - (face.y_px + face.height_px / 2) * scale
-        visible = _visible_part(left_px, top_px, scale, self._picture, canvas)
+        visible = _visible_part((left_px, top_px), scale, self._picture, (canvas.width, bottom_px))
         if visible is None:
             return
         area, place = visible
@@ -171,7 +171,7 @@ class Stage:
 
         canvas = self._backdrop.copy()
         for walker in walkers:
-            walker.cut_out.paste(canvas, _moved(walker, LONGEST_SHAKE_PX))
+            walker.cut_out.paste(canvas, _moved(walker, LONGEST_SHAKE_PX), self._wall_top_px)
         canvas.paste(self._wall, (0, self._wall_top_px))
         left_px, top_px = LONGEST_SHAKE_PX - shake_px[0], LONGEST_SHAKE_PX - shake_px[1]
         width_px, height_px = self._size.width_px, self._size.height_px
@@ -217,14 +217,15 @@ def _outline(shape: PortraitShape) -> Image:
 
 
 def _visible_part(
-    left_px: float, top_px: float, scale: float, picture: Image, canvas: Image
+    corner_px: tuple[float, float], scale: float, picture: Image, limits_px: tuple[int, int]
 ) -> tuple[tuple[float, float, float, float], tuple[int, int, int, int]] | None:
     """Return the part of the picture that is seen, and the whole pixels of the canvas that it covers."""
+    left_px, top_px = corner_px
     place = (
         max(0, int(np.ceil(left_px))),
         max(0, int(np.ceil(top_px))),
-        min(canvas.width, int(np.floor(left_px + picture.width * scale))),
-        min(canvas.height, int(np.floor(top_px + picture.height * scale))),
+        min(limits_px[0], int(np.floor(left_px + picture.width * scale))),
+        min(limits_px[1], int(np.floor(top_px + picture.height * scale))),
     )
     if place[2] <= place[0] or place[3] <= place[1]:
         return None

@@ -91,7 +91,7 @@ def test_lossless_video_decodes_to_the_same_bytes(tmp_path: Path, width_px: int)
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("empty.mp4", b"", "empty"),
+        ("empty.mp4", b"", "the file is empty"),
         ("text.mp4", b"this is no video\n" * 200, "not a video"),
         ("text.txt", b"this is no video\n" * 200, "not a video"),
         ("noise.mp4", bytes(np.random.default_rng(0).integers(0, 256, 20_000, np.uint8)), "not a video"),

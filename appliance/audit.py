@@ -208,6 +208,8 @@ class AuditLog:
             for number, line in enumerate(_lines(file), start=1):
                 if not line.endswith(b"\n"):
                     n_torn_bytes = os.fstat(self._descriptor).st_size - self._length_bytes
+                    if n_torn_bytes > LONGEST_LINE_BYTES + 1:  # no record is so long: it was not torn
+                        raise IntegrityError(f"line {number}: longer than a record may be")
                     break
                 record = _read_line(line, number, self._head)
                 self._head = hashlib.sha256(line[:-1]).hexdigest()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from appliance.compat import Self
+from appliance.compat import Self, TimeoutErrors, timeout
 from appliance.errors import BrokerError, ConfigError
 from appliance.records.alert_format import LARGEST_MESSAGE_BYTES
 from appliance.records.broker import BrokerAccess
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from aiomqtt import Client
     from paho.mqtt.properties import Properties
 
+ResultT = TypeVar("ResultT")
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9_.-]{1,253})):(?P<port>[0-9]{1,5})")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _TOPIC = re.compile(r"[A-Za-z0-9_/-]{1,250}")
@@ -25,6 +29,7 @@ _LARGEST_PACKET_BYTES = LARGEST_MESSAGE_BYTES + 1024
 _MOST_WAITING_MESSAGES = 256
 """What comes while as many wait is dropped; the sender sends it again until it has its receipt."""
 _KEEPALIVE_S = 20
+_GOODBYE_S = 0.05
 _LARGEST_U32 = 2**32 - 1
 
 
@@ -59,7 +64,7 @@ class MqttBroker:
 
     async def __aenter__(self) -> Self:
         """Connect; BrokerError when the broker is unreachable or refuses us."""
-        from aiomqtt import Client, MqttError, ProtocolVersion
+        from aiomqtt import Client, ProtocolVersion
 
         client = Client(
             self._host,
@@ -68,7 +73,7 @@ class MqttBroker:
             password=self._access.password,
             identifier=self._access.identifier,
             protocol=ProtocolVersion.V5,
-            timeout=self._timeout_s,
+            timeout=math.inf,  # _call bounds it
             keepalive=_KEEPALIVE_S,
             clean_start=self._access.session_expiry_s == 0,
             max_queued_incoming_messages=_MOST_WAITING_MESSAGES,
@@ -76,23 +81,23 @@ class MqttBroker:
             tls_context=self._tls,
         )
         try:
-            await client.__aenter__()
-        except (MqttError, OSError, ValueError) as err:
-            raise BrokerError(f"no link to the broker at {self._access.address}: {err}") from err
+            await self._call(client.__aenter__(), f"no link to the broker at {self._access.address}")
+        except BaseException:
+            # aiomqtt renews this after its own time limit, not after ours; a cancelled one breaks its goodbye
+            client._connected = asyncio.Future()  # noqa: SLF001
+            # closes the socket at once, and then would wait for an answer from one that never gave any
+            with suppress(BrokerError):
+                await self._call(client.__aexit__(None, None, None), "no link", limit_s=_GOODBYE_S)
+            raise
         self._client = client
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Disconnect; a link that is already lost is not an error here."""
-        from aiomqtt import MqttError
-
         client, self._client = self._client, None
-        if client is None:
-            return
-        try:
-            await client.__aexit__(None, None, None)
-        except (MqttError, OSError):
-            return
+        if client is not None:
+            with suppress(BrokerError):
+                await self._call(client.__aexit__(None, None, None), "the link is gone")
 
     async def publish(
         self, topic: str, payload: bytes, *, expiry_s: int | None, retain: bool = False
@@ -111,19 +116,14 @@ class MqttBroker:
             BrokerError: The link is lost, or no acknowledgement came in time.
             ConfigError: Not a topic, or too long a payload.
         """
-        from aiomqtt import MqttError
-
         if not _TOPIC.fullmatch(topic):
             raise ConfigError("broker: a topic is letters, digits, -, _ and /")
         if len(payload) > LARGEST_MESSAGE_BYTES:
             raise ConfigError(f"broker: {len(payload)} bytes, {LARGEST_MESSAGE_BYTES} allowed")
-        client = self._open_client()
-        try:
-            await client.publish(
-                topic, payload, qos=1, retain=retain, properties=_publish_properties(expiry_s)
-            )
-        except (MqttError, OSError, ValueError) as err:
-            raise BrokerError(f"the broker did not take a message: {err}") from err
+        sending = self._open_client().publish(
+            topic, payload, qos=1, retain=retain, properties=_publish_properties(expiry_s)
+        )
+        await self._call(sending, "the broker did not take a message")
 
     async def subscribe(self, topic: str) -> None:
         """Ask for a topic at QoS 1; a broker may say yes and still send nothing.
@@ -132,15 +132,10 @@ class MqttBroker:
             BrokerError: The link is lost, or the broker says no.
             ConfigError: Not a topic filter.
         """
-        from aiomqtt import MqttError
-
         if not _FILTER.fullmatch(topic):
             raise ConfigError("broker: a topic filter is letters, digits, -, _, /, + and #")
-        client = self._open_client()
-        try:
-            answers = await client.subscribe(topic, qos=1)
-        except (MqttError, OSError, ValueError) as err:
-            raise BrokerError(f"the broker did not take a subscription: {err}") from err
+        asking = self._open_client().subscribe(topic, qos=1)
+        answers = await self._call(asking, "the broker did not take a subscription")
         if any(answer >= 0x80 for answer in map(_reason_of, answers)):  # MQTT 5, 3.9.3: 0x80 up is refused
             raise BrokerError(f"the broker refuses the topic {topic}")
 
@@ -154,6 +149,22 @@ class MqttBroker:
                 yield ReceivedMessage(topic=message.topic.value, payload=message.payload)
         except MqttError as err:
             raise BrokerError(f"the link to the broker is lost: {err}") from err
+
+    async def _call(self, call: Awaitable[ResultT], problem: str, limit_s: float | None = None) -> ResultT:
+        """Bound a call's time, and turn what aiomqtt raises into ours.
+
+        aiomqtt's own time limit is asyncio.wait_for, which before Python 3.12 swallows a cancellation that
+        comes together with the broker's acknowledgement: its task would then never end.
+        """
+        from aiomqtt import MqttError
+
+        try:
+            async with timeout(limit_s or self._timeout_s):
+                return await call
+        except TimeoutErrors as err:
+            raise BrokerError(f"{problem}: no answer within {self._timeout_s:.0f} s") from err
+        except (MqttError, OSError, ValueError) as err:
+            raise BrokerError(f"{problem}: {err}") from err
 
     def _open_client(self) -> Client:
         if self._client is None:

@@ -66,7 +66,7 @@ class RingHandle:
         self.writer_end, self.reader_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def zero(self) -> None:
-        """Zero the whole ring, when either side died; about 0.1 ms per 10 MB."""
+        """Zero the whole ring, when either side died; about 6 ms for 11 MB: not on the event loop."""
         ring = _Mapping(self.fd, self.n_slots, self.slot_bytes, is_locked=False)
         ring.clear()
         ring.close()
@@ -201,6 +201,7 @@ class RingReader:
         self._n_slots, self._slot_bytes, self._camera_id = n_slots, slot_bytes, camera_id
         self._held: dict[int, int] = {}
         self._lock = threading.Lock()
+        self._is_retired = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -242,8 +243,19 @@ class RingReader:
                 raise ValueError(f"slot {frame.slot_index} is not the reader's to release")
             self._ring.slot(frame.slot_index)[:length_bytes] = 0
             del self._held[frame.slot_index]
+            is_last = self._is_retired and not self._held
         with suppress(ChannelClosedError):
             _send(self._sock, _FREE.pack(frame.slot_index))
+        if is_last:
+            self.close()
+
+    def retire(self) -> None:
+        """Receive no more, and close as soon as the last held frame has been released."""
+        with self._lock:
+            self._is_retired = True
+            is_last = not self._held
+        if is_last:
+            self.close()
 
     def close(self) -> None:
         """Zero what is held and say to the writer that nobody reads any more."""

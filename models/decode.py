@@ -84,13 +84,14 @@ def decode_yunet(maps: Mapping[str, Floats], threshold: float, width_px: int) ->
 
     Args:
         maps: For strides s of 8, 16, 32 px: cls_s and obj_s (1, n, 1), bbox_s (1, n, 4), kps_s (1, n, 10);
-            n cells in rows.
+            n cells in rows. cls_s is overwritten.
         threshold: Least score, the square root of cls * obj.
         width_px: Width of the detector's picture, a multiple of 32.
     """
     parts = []
     for stride in YUNET_STRIDES_PX:
-        squared = maps[f"cls_{stride}"][0, :, 0] * maps[f"obj_{stride}"][0, :, 0]
+        squared = maps[f"cls_{stride}"][0, :, 0]
+        np.multiply(squared, maps[f"obj_{stride}"][0, :, 0], out=squared)  # stays where it is wiped
         cells = np.nonzero(squared >= threshold * threshold)[0]
         rows, columns = np.divmod(cells, width_px // stride)
         corner = np.stack([columns, rows], axis=-1).astype(np.float32)

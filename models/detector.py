@@ -86,7 +86,7 @@ class OnnxDetector:
         Raises:
             PictureError: Not such an array, or larger than was said.
 
-        Blocks: 40 ms (CenterFace) or 6 ms (YuNet s) at 640x384 on one x86-64 thread.
+        Blocks: 25 to 40 ms (CenterFace) or 6 ms (YuNet s) at 640x384 on one x86-64 thread.
         """
         check_pixels(pixels, self._frame.nbytes)
         height_px, width_px = pixels.shape[:2]

@@ -16,7 +16,7 @@ ROOMS = {
     "av": ("drivers/cameras/",),
     "aiomqtt": ("drivers/broker.py",),
     "paho": ("drivers/broker.py",),
-    "PIL": ("drivers/pictures.py", "appliance/app/demo/", "appliance/handset/drawing.py"),
+    "PIL": ("drivers/pictures.py", "appliance/app/demo/", "appliance/handset/drawing.py", "models/evaluation.py"),
     "onnxruntime": ("models/runner_onnx.py",),
     "onnx": ("models/",),
     "sqlite3": ("drivers/outbox.py",),

@@ -49,6 +49,7 @@ from drivers.clock import SystemClock
 from drivers.process_settings import check_clearing, check_swap, harden_process, lock_memory
 from drivers.ring import RingReader
 from models.pairs import ModelPair, open_pair, pair_bytes
+from models.synthetic import synthetic_face, synthetic_points
 
 logger = logging.getLogger(__name__)
 OTHER_BYTES = 4 << 20
@@ -112,7 +113,15 @@ class ArmedParts:
         self._analysis = _analysis(start, pair, regions, self._counts)
         began_s = clock.monotonic_s()
         codec = PillowCodec()
-        warm_up(pair.detector, pair.embedder, codec, regions, self._arena.region())
+        warm_up(
+            pair.detector,
+            pair.embedder,
+            codec,
+            pixels=synthetic_face(),
+            points=synthetic_points(),
+            network_regions=regions,
+            own_region=self._arena.region(),
+        )
         self.armed = VisionArmed(
             n_entries=len(opened.entries),
             n_references=len(opened.templates),
@@ -235,6 +244,10 @@ class RingSource:
         if received is None:
             return None
         return HeldFrame(frame=received.frame, release=lambda: self._reader.release(received))
+
+    def retire(self) -> None:
+        """Let go of the ring when the last frame has been released."""
+        self._reader.retire()
 
 
 def _end_now(number: int, frame: object) -> None:

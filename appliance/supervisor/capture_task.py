@@ -44,11 +44,8 @@ class Ring(Protocol):
     def close_ends(self) -> None:
         """Close our copies of both sockets, so that each side sees the other end."""
 
-    def zero(self) -> None:
-        """Zero the whole ring."""
-
     def close(self) -> None:
-        """Let go of the memory."""
+        """Zero the whole ring and let go of the memory. Blocks for milliseconds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,8 +108,7 @@ class CaptureTask:
             if channel is not None:
                 channel.close()
             await process.end()
-            ring.zero()
-            ring.close()
+            await asyncio.to_thread(ring.close)
         self.state.is_over = True
         self.over.set()
 

@@ -22,6 +22,9 @@ class FrameSource(Protocol):
     def receive(self, timeout_s: float) -> HeldFrame | None:
         """Return the next frame; ChannelClosedError when the capture process is gone."""
 
+    def retire(self) -> None:
+        """Receive no more; let go of the ring when the last frame has been released."""
+
 
 class Intake:
     """Run one thread per camera that empties its ring into the newest-wins slots."""
@@ -57,6 +60,8 @@ class Intake:
                     self.frames.put(camera_id, received)
         except ApplianceError as err:
             logger.info("a camera's ring ended: %s", err, extra={"camera_id": camera_id})
+        finally:
+            source.retire()
 
 
 def _release(held: HeldFrame) -> None:

@@ -263,7 +263,18 @@ def test_channel_closed_before_the_start_ends_it(supervisor: Supervisor) -> None
     assert supervisor.exit_code() == EXIT_CLOSED
 
 
-@pytest.mark.parametrize("ending", ["signal", "stop", "channel"])
+def test_end_is_told_after_the_last_frames_were_looked_at(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.launch()
+    supervisor.start(write_video(tmp_path / "video.mkv", 3))
+    frames = [supervisor.reader.receive(5.0) for _ in range(3)]
+    assert supervisor.channel.receive(0.3) is None
+    for frame in frames:
+        assert frame is not None
+        supervisor.reader.release(frame)
+    assert supervisor.ended().is_end_of_stream
+
+
+@pytest.mark.parametrize("ending", ["signal", "stop", "channel", "ring"])
 def test_decoder_that_hangs_does_not_keep_the_process(supervisor: Supervisor, ending: str) -> None:
     supervisor.launch([sys.executable, "-s", "-c", HANGING])
     supervisor.start("hanging.mp4")
@@ -273,9 +284,11 @@ def test_decoder_that_hangs_does_not_keep_the_process(supervisor: Supervisor, en
         supervisor.process.send_signal(signal.SIGTERM)
     elif ending == "stop":
         supervisor.channel.send(WorkerStop(reason="test"))
+    elif ending == "ring":
+        supervisor.reader.close()
     else:
         supervisor.channel.close()
-    assert supervisor.exit_code(3.0) == (EXIT_CLOSED if ending == "channel" else 0)
+    assert supervisor.exit_code(3.0) == (EXIT_CLOSED if ending in {"channel", "ring"} else 0)
 
 
 def test_garbage_instead_of_a_start_is_refused_in_one_line(supervisor: Supervisor) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,60 @@ async def test_killed_broker_ends_every_call(mosquitto: MosquittoProcess) -> Non
             await link.publish(TOPIC, b"", expiry_s=None)
         with pytest.raises(BrokerError):
             await link.subscribe("receipts/appliance-1/+")
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(30)
+async def test_cancelled_sender_ends_even_as_its_acknowledgement_comes(mosquitto: MosquittoProcess) -> None:
+    async def send_for_ever(link: MqttBroker) -> None:
+        while True:
+            await link.publish(TOPIC, b"", expiry_s=None)
+
+    for n_turns in range(6):  # of the event loop, between the acknowledgement and the cancellation
+        async with MqttBroker(access_of(mosquitto, APPLIANCE)) as link:
+            task = asyncio.ensure_future(send_for_ever(link))
+            call_after_acknowledgement(link, task.cancel, n_turns)
+            _, unfinished = await asyncio.wait({task}, timeout=1.0)
+            task.cancel()
+            assert not unfinished, f"a cancellation {n_turns} turns after the acknowledgement was swallowed"
+
+
+def call_after_acknowledgement(link: MqttBroker, call: Callable[[], object], n_turns: int) -> None:
+    """Have `call` run so many turns of the event loop after the first acknowledgement."""
+    assert link._client is not None
+    paho = link._client._client
+    acknowledged = paho.on_publish
+
+    def turn(left: int) -> None:
+        if left == 0:
+            call()
+        else:
+            asyncio.get_running_loop().call_soon(turn, left - 1)
+
+    def on_publish(*arguments: Any) -> None:
+        paho.on_publish = acknowledged
+        assert acknowledged is not None
+        acknowledged(*arguments)
+        turn(n_turns)
+
+    paho.on_publish = on_publish
+
+
+@pytest.mark.broker
+async def test_broker_that_accepts_and_says_nothing_is_a_broker_error() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the other side has closed
+        writer.close()
+        is_closed.set()
+
+    is_closed = asyncio.Event()
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with silent:
+        port = silent.sockets[0].getsockname()[1]
+        with pytest.raises(BrokerError, match="no answer"):
+            async with MqttBroker(replace(ACCESS, address=f"127.0.0.1:{port}"), timeout_s=0.2):
+                raise AssertionError("connected to a wall")
+        await asyncio.wait_for(is_closed.wait(), 2.0)
 
 
 @pytest.mark.broker

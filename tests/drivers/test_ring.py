@@ -354,3 +354,14 @@ def test_reader_can_be_polled_for_hang_up(sides: Sides) -> None:
     poller.register(sides.reader._sock.fileno(), 0)
     sides.writer.close()
     assert poller.poll(1000)[0][1] & select.POLLHUP
+
+
+def test_a_retired_reader_lets_go_when_its_last_frame_came_back(sides: Sides) -> None:
+    sides.write(7)
+    frame = sides.read()
+    sides.reader.retire()
+    assert frame.frame.pixels.all()  # what is being decided on stays whole
+    sides.reader.release(frame)
+    with pytest.raises(ChannelClosedError):
+        for _ in range(3):  # the slot that came back first, then the end
+            sides.writer.next_slot()

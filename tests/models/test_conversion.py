@@ -141,8 +141,14 @@ def test_another_network_than_the_converter_s_is_refused(manifest: Manifest, sha
         convert_centerface(yunet, manifest.model("centerface-1").preprocessing)
     with pytest.raises(ModelIntegrityError, match="number of inputs"):
         convert_yunet(chip, raw)
-    with pytest.raises(ModelIntegrityError, match=r"BGR, 0\.\.255"):
-        convert_yunet(yunet, dataclasses.replace(raw, mean=(1.0, 0.0, 0.0)))
+    others = (
+        dataclasses.replace(raw, mean=(1.0, 0.0, 0.0)),
+        dataclasses.replace(raw, deviation=(2.0, 1.0, 1.0)),
+        dataclasses.replace(raw, channels="RGB"),
+    )
+    for other in others:
+        with pytest.raises(ModelIntegrityError, match=r"BGR, 0\.\.255"):
+            convert_yunet(yunet, other)
 
 
 @pytest.mark.slow

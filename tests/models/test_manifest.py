@@ -22,7 +22,6 @@ def test_default_pair_is_not_for_production(manifest: Manifest) -> None:
     [
         ('address = "https://', 'address = "http://'),
         ('address = "https://', 'address = "file://'),
-        ('id = "yunet-n-1"', 'id = "yunet-s-1"'),
         ('role = "detector"', 'role = "oracle"'),
         ('role = "detector"', 'role = "embedder"'),
         ('licence = "MIT"\n', ""),
@@ -38,6 +37,11 @@ def test_bad_manifest_is_refused(old: str, new: str) -> None:
     assert old in TEXT
     with pytest.raises(ConfigError, match=r"manifest\.toml"):
         parse_manifest(TEXT.replace(old, new, 1))
+
+
+def test_id_that_stands_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="twice"):
+        parse_manifest(TEXT.replace('id = "astronaut"', 'id = "grace_hopper"'))
 
 
 def test_unknown_names_are_usage_errors(manifest: Manifest) -> None:

@@ -53,6 +53,7 @@ setup(
             "handset=appliance.__main__:handset_main",
             "models=appliance.__main__:models_main",
             "ops=provisioning.ops.__main__:main",
+            "provision=provisioning.__main__:main",
         ]
     },
 )

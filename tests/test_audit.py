@@ -21,7 +21,8 @@ PUBLIC = bytes(SIGNER.key.verify_key).hex()
 
 
 def open_log(path: Path, **changes: Any) -> AuditLog:
-    return AuditLog(path, **({"signer": SIGNER, "clock": FakeClock()} | changes))
+    arguments: dict[str, Any] = {"signer": SIGNER, "clock": FakeClock()}
+    return AuditLog(path, **(arguments | changes))
 
 
 def verify(path: Path, **changes: Any) -> AuditReport:

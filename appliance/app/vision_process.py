@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
-from drivers.pictures import PillowCodec
-
 from appliance import __version__
 from appliance.alerts.sealing import seal_alert
 from appliance.app.watchlist_source import OpenedList, open_sealed_list
@@ -46,6 +44,7 @@ from appliance.vision.worker import VisionWorker
 from drivers.arena import Arena, ArenaRegion
 from drivers.channel import connect_channel
 from drivers.clock import SystemClock
+from drivers.pictures import PillowCodec
 from drivers.process_settings import check_clearing, check_swap, harden_process, lock_memory
 from drivers.ring import RingReader
 from models.pairs import ModelPair, open_pair, pair_bytes

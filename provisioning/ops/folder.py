@@ -109,7 +109,8 @@ class OpsFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other commands out; StorageError when one is at work."""
-        with (self.path / "lock").open("wb") as file:
+        descriptor = os.open(self.path / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

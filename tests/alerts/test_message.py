@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.alerts.message import pack_alert
+from appliance.alerts.message import AnswerRules, open_answer, pack_alert
 from appliance.alerts.sealing import seal_alert
 from appliance.envelope import sign_payload
 from appliance.errors import (
@@ -31,9 +31,10 @@ from appliance.records.alert_format import (
     split_message,
     unpack_parts,
 )
-from appliance.records.alerts import AlertDetail
-from appliance.records.ids import AlertId, HandsetId
+from appliance.records.alerts import AlertDetail, Receipt
+from appliance.records.ids import AlertId, AuthorisationId, HandsetId, KeyId
 from appliance.records.wire import dump_record, parse_record
+from appliance.sealing import signer_of
 from tests.fakes.alerts import APPLIANCE, DEPLOYMENT, DETAIL, HANDSET, AlertWorld, jpeg, make_world
 from tests.fakes.clock import START, FakeClock
 
@@ -131,6 +132,35 @@ def test_garbage_is_refused(garbage: bytes) -> None:
 def test_unpacking_garbage_is_refused(garbage: bytes) -> None:
     with pytest.raises(RecordError):
         unpack_parts(garbage + b"\x01" * 5)
+
+
+def test_message_of_another_format_is_refused(world: AlertWorld) -> None:
+    with pytest.raises(RecordError, match="not an alert"):
+        split_message(b"AL2\n" + world.pack(world.seal())[4:])
+
+
+@pytest.mark.parametrize("data", [MAGIC + b"\x00\x00\x00\x02x", MAGIC + b"\xff\xff\xff\xff"])
+def test_length_past_the_end_is_refused(data: bytes) -> None:
+    with pytest.raises(RecordError, match="past the end"):
+        split_message(data)
+    with pytest.raises(RecordError, match="past the end"):
+        unpack_parts(data[4:])
+
+
+def test_answer_for_another_deployment_is_refused(world: AlertWorld) -> None:
+    keys = world.handsets[0]
+    receipt = Receipt(
+        alert_id=AlertId("alert-1"), deployment_id=DEPLOYMENT, handset_id=HANDSET, shown_at=START
+    )
+    signer = signer_of(KeyId("key"), bytes.fromhex(keys.signing_seed_hex))
+    data = sign_payload("receipt", dump_record(receipt), [signer])
+    rules = AnswerRules(
+        appliance_id=APPLIANCE, deployment_id=DEPLOYMENT, recipients={HANDSET: keys.recipient}
+    )
+    topic = f"receipts/{APPLIANCE}/{HANDSET}"
+    assert open_answer(topic, data, rules) == receipt
+    with pytest.raises(AuthorityError, match="another deployment"):
+        open_answer(topic, data, replace(rules, deployment_id=AuthorisationId("deployment-2")))
 
 
 @given(st.binary(max_size=9000), st.binary(max_size=9000))

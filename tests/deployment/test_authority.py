@@ -174,7 +174,7 @@ def test_operating_point_of_another_model_is_refused() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"threshold": 0.0}, {"threshold": 1.5}, {"fpir": 0.0}, {"fpir": 1.0}])
-def test_operating_point_out_of_range_is_refused(changes: dict[str, float]) -> None:
+def test_operating_point_out_of_range_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(RecordError, match=next(iter(changes))):
         accept_changed(operating_point=replace(RIGHT.operating_point, **changes))
 
@@ -188,8 +188,9 @@ def test_no_recipient_and_a_doubled_one_are_refused() -> None:
 
 @pytest.mark.parametrize("field", ["sealing_key_hex", "signing_key_hex"])
 def test_recipient_without_a_key_is_refused(field: str) -> None:
+    changes: dict[str, Any] = {field: "11"}
     with pytest.raises(RecordError, match="hexadecimal"):
-        accept_changed(recipients=(replace(RIGHT.recipients[0], **{field: "11"}),))
+        accept_changed(recipients=(replace(RIGHT.recipients[0], **changes),))
 
 
 @pytest.mark.parametrize("changes", [{"purpose": " "}, {"place": ""}, {"camera_ids": ()}])

@@ -103,9 +103,10 @@ def test_damaged_picture_gives_pixels_or_our_error(tmp_path: Path, place: int, v
     data[place % len(data)] = value
     (tmp_path / "damaged").write_bytes(data)
     try:
-        assert read_picture(tmp_path / "damaged").ndim == 3
-    except PictureError as err:
-        assert "\n" not in str(err)
+        pixels = read_picture(tmp_path / "damaged")
+    except PictureError:
+        return
+    assert pixels.ndim == 3
 
 
 def decode(portrait: bytes) -> Pixels:

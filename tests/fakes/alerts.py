@@ -114,8 +114,8 @@ def make_world(folder: Path, handset_ids: Sequence[str] = (HANDSET,)) -> AlertWo
     )
 
 
-def jpeg(colour: tuple[int, int, int], size: tuple[int, int] = (240, 320)) -> bytes:
-    """Return a JPEG of one colour."""
+def jpeg(colour: tuple[int, int, int], size: tuple[int, int] = (240, 320), kind: str = "JPEG") -> bytes:
+    """Return a picture of one colour."""
     data = BytesIO()
-    Image.new("RGB", size, colour).save(data, "JPEG")
+    Image.new("RGB", size, colour).save(data, kind)
     return data.getvalue()

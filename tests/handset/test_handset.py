@@ -190,9 +190,7 @@ def test_portrait_is_drawn_in_its_colours() -> None:
     assert all("rgb(2" in str(span.style) or "rgb(19" in str(span.style) for span in text.spans)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"not a jpeg", b"\x89PNG\r\n\x1a\n" + bytes(100), jpeg((1, 2, 3))[:400]]
-)
+@pytest.mark.parametrize("data", [b"", b"not a jpeg", jpeg((1, 2, 3), kind="PNG"), jpeg((1, 2, 3))[:400]])
 def test_picture_that_is_no_jpeg_is_refused(data: bytes) -> None:
     with pytest.raises(PictureError):
         draw_portrait(data)

@@ -15,7 +15,6 @@ import dataclasses
 import inspect
 import re
 import typing
-from itertools import pairwise
 
 import pytest
 
@@ -208,4 +207,3 @@ def test_no_command_searches_for_somebody() -> None:
     assert not [verb for verb in verbs if SEARCHING.search(verb)]
     with_pictures = {item for item in found if PICTURE_OPTIONS.search(item.lower())}
     assert with_pictures <= PICTURES_ALLOWED
-    assert all(one < other for one, other in pairwise(found))

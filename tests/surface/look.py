@@ -100,7 +100,7 @@ def model_outputs() -> list[str]:
 
     yunet = {f"{name}_{stride}" for name in YUNET_OUTPUTS for stride in YUNET_STRIDES_PX}
     names = {
-        "centerface": set(CENTERFACE_OUTPUTS),
+        "centerface": {name for name, _ in CENTERFACE_OUTPUTS.values()},
         "yunet": yunet,
         "dlib": {"template"},
         "chip_network": {"template"},

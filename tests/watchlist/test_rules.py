@@ -29,8 +29,9 @@ def test_complete_entry_is_accepted() -> None:
 )
 def test_missing_or_endless_text_is_refused_by_field(field: str) -> None:
     for text in ("", "  ", "x" * (LONGEST_TEXT + 1)):
+        changes: dict[str, Any] = {field: text}
         with pytest.raises(RecordError, match=field):
-            check(make_entry(**{field: text}))
+            check(make_entry(**changes))
 
 
 def test_person_may_not_review_their_own_entry() -> None:
@@ -84,7 +85,8 @@ def test_entry_that_expires_too_early_is_refused() -> None:
 
 def test_message_never_quotes_the_entry() -> None:
     secret = "Jane Q. Public" + "x" * LONGEST_TEXT
-    for changes in ({"name": secret}, {"enroller": secret, "reviewer": secret}):
+    refused: list[dict[str, Any]] = [{"name": secret}, {"enroller": secret, "reviewer": secret}]
+    for changes in refused:
         with pytest.raises(ApplianceError) as caught:
             check(make_entry(**changes))
         assert "Jane" not in str(caught.value)

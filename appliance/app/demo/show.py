@@ -26,6 +26,7 @@ from appliance.app.demo.steps import (
     command_of,
     prepare_list,
 )
+from appliance.app.development_broker import write_passwords
 from appliance.audit import verify_audit
 from appliance.errors import ModelMissingError
 from appliance.handset.inbox import HandsetInbox
@@ -116,10 +117,7 @@ def _start_broker(demo: DemoFolder, cache: Path) -> AbstractContextManager[Mosqu
     )
     folder = demo.path / "broker"
     process = start_mosquitto(folder, 0, program=program, identities=identities)
-    for identity in identities:
-        path = folder / f"{identity.name}.password"
-        path.touch(mode=0o600)
-        path.write_text(identity.password + "\n", encoding="utf-8")
+    write_passwords(folder, identities)
     return process
 
 

@@ -11,8 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.audit import NOT_PROVEN, AuditKind, AuditLog, AuditReport, verify_audit
+from appliance.audit import (
+    FIRST_PREVIOUS,
+    NOT_PROVEN,
+    AuditKind,
+    AuditLog,
+    AuditRecord,
+    AuditReport,
+    verify_audit,
+)
 from appliance.errors import IntegrityError, KeyStoreError, RecordError, StorageError
+from appliance.records.wire import dump_record
 from tests.fakes.clock import FakeClock
 from tests.fakes.lists import make_signer
 
@@ -244,6 +253,18 @@ def test_data_that_may_not_stand_in_the_log_is_refused(path: Path, data: dict[st
         log.append(AuditKind.ALERT_SENT, data)
     assert path.stat().st_size == length
     log.close()
+
+
+def test_record_with_another_number_than_its_line_is_found(tmp_path: Path) -> None:
+    record = AuditRecord(
+        sequence=2,
+        at=FakeClock().now(),
+        kind=AuditKind.CAMERA_LOST,
+        data={},
+        previous_sha256=FIRST_PREVIOUS,
+    )
+    (tmp_path / "log").write_bytes(dump_record(record) + b"\n")
+    assert "record 2" in verify(tmp_path / "log").break_reason
 
 
 def test_checkpoint_is_not_appended_by_hand(path: Path) -> None:

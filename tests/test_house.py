@@ -16,13 +16,20 @@ ROOMS = {
     "av": ("drivers/cameras/",),
     "aiomqtt": ("drivers/broker.py",),
     "paho": ("drivers/broker.py",),
-    "PIL": ("drivers/pictures.py", "appliance/app/demo/", "appliance/handset/drawing.py", "models/evaluation.py"),
+    "PIL": (
+        "drivers/pictures.py",
+        "appliance/app/demo/",
+        "appliance/handset/drawing.py",
+        "models/evaluation.py",
+    ),
     "onnxruntime": ("models/runner_onnx.py",),
     "onnx": ("models/",),
     "sqlite3": ("drivers/outbox.py",),
     "nacl": (
         "appliance/envelope.py",
         "appliance/sealing.py",
+        "appliance/audit.py",
+        "appliance/deployment/identity.py",
         "appliance/deployment/vault.py",
         "drivers/keystore_",
     ),
@@ -50,7 +57,8 @@ def test_functions_are_short(file: Path) -> None:
     long = [
         f"{node.name}: {code_lines(node)}"
         for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and code_lines(node) > MOST_LINES_PER_FUNCTION
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and code_lines(node) > MOST_LINES_PER_FUNCTION
     ]
     assert not long
 

@@ -99,16 +99,7 @@ class ArmedParts:
         opened = open_sealed_list(descriptor, key, arm)
         self._arena = Arena(_arena_bytes(start) + opened.template_bytes, is_clearing=is_clearing)
         regions = self._arena.region(), self._arena.region()
-        pair = open_pair(
-            start.pair,
-            Path(start.models_folder),
-            detector_region=regions[0],
-            embedder_region=regions[1],
-            detector_width_px=start.detector_width_px,
-            detector_height_px=start.detector_height_px,
-            largest_frame_bytes=start.largest_frame_bytes,
-            threads=start.threads,
-        )
+        pair = _open_networks(start, regions)
         self._analysis = _analysis(start, pair, regions, self._counts)
         began_s = clock.monotonic_s()
         codec = PillowCodec()
@@ -184,6 +175,19 @@ def _arena_bytes(start: VisionStart) -> int:
         largest_frame_bytes=start.largest_frame_bytes,
     )
     return networks.detector_bytes + networks.embedder_bytes + OTHER_BYTES
+
+
+def _open_networks(start: VisionStart, regions: tuple[ArenaRegion, ArenaRegion]) -> ModelPair:
+    return open_pair(
+        start.pair,
+        Path(start.models_folder),
+        detector_region=regions[0],
+        embedder_region=regions[1],
+        detector_width_px=start.detector_width_px,
+        detector_height_px=start.detector_height_px,
+        largest_frame_bytes=start.largest_frame_bytes,
+        threads=start.threads,
+    )
 
 
 def _analysis(

@@ -82,7 +82,11 @@ def through_ring(video: Path) -> HeldFrame:
     """Return a frame that went through a camera and a ring; its release lets go of both."""
     clock = SystemClock()
     start = CaptureStart(
-        camera_id=CAMERA, source=str(video), rate="fast", n_slots=2, slot_bytes=SIZE.width_px * SIZE.height_px * 3
+        camera_id=CAMERA,
+        source=str(video),
+        rate="fast",
+        n_slots=2,
+        slot_bytes=SIZE.width_px * SIZE.height_px * 3,
     )
     ring = create_ring(start.n_slots, start.slot_bytes)
     writer = RingWriter(ring.fd, ring.writer_end, start.n_slots, start.slot_bytes)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.deployment.vault import LIST_KEY_PREFIX, Vault
+from appliance.deployment.vault import LIST_KEY_PREFIX, Vault, VaultState
 from appliance.errors import (
     AuthorityError,
     ExpiredError,
@@ -339,3 +339,18 @@ def test_key_is_destroyed_before_the_ciphertext(tmp_path: Path) -> None:
         dying.erase(made.authorisation.authorisation_id)
     assert KeyId(keys[0].key_id) not in FileKeyStore(tmp_path / "keys").list_ids()
     assert store.list_names() == [keys[0].key_id]
+
+
+def test_state_names_the_list_before_a_byte_of_it_is_written(tmp_path: Path) -> None:
+    keys = open_vault(tmp_path).make_list_keys(1)
+    made = make_packet(tmp_path, keys[0])
+    power = PowerSupply()
+    power.cut_at, power.is_after = 2, True  # 1: the state; 2: a half written folder
+    dying = Vault(
+        DyingKeyStore(FileKeyStore(tmp_path / "keys"), power), DyingListStore(tmp_path / "vault", power)
+    )
+    with pytest.raises(PowerCutError):
+        install(dying, made)
+    state = parse_record(VaultState, (tmp_path / "vault" / "state.json").read_bytes(), limit_bytes=10_000)
+    assert state.incoming == keys[0].key_id
+    assert open_vault(tmp_path).installed is None

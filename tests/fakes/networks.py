@@ -23,7 +23,8 @@ def unit(*values: float, length: int = 8) -> Template:
     """Return a unit template whose first elements are these."""
     vector = np.zeros(length, dtype=np.float32)
     vector[: len(values)] = values
-    return vector / np.float32(np.linalg.norm(vector))
+    template: Template = (vector / np.linalg.norm(vector)).astype(np.float32)
+    return template
 
 
 class FakeDetector:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from PIL import Image
 
 from appliance.app.state import open_state
 from appliance.deployment.authority import accept_authorisation, load_trust
+from appliance.envelope import sign_payload
 from appliance.errors import (
     AuthorityError,
     EnrolmentError,
@@ -41,6 +43,7 @@ from appliance.watchlist.packet import read_packet
 from drivers.pictures import PillowCodec, read_picture
 from provisioning.keys import dump_appliance_public, make_appliance_keys, read_appliance_public
 from provisioning.ops.authorise import authorise, choose_operating_point, read_recipient
+from provisioning.ops.drafts import read_draft_header
 from provisioning.ops.enrol import EnrolmentReport, enrol_folder
 from provisioning.ops.folder import OpsFolder
 from provisioning.ops.initialise import init_ops, trust_sha256
@@ -304,6 +307,16 @@ def test_changed_draft_is_not_signed(ops: OpsFolder, pictures: Path, clock: Fake
     data[50] ^= 1
     path.write_bytes(data)
     with pytest.raises(Exception, match="do not open"):
+        sign_list(ops, "Lister A", clock=clock)
+
+
+def test_header_that_does_not_fit_its_content_is_not_signed(
+    ops: OpsFolder, pictures: Path, clock: FakeClock
+) -> None:
+    enrol(ops, pictures, clock)
+    header = replace(read_draft_header(ops, 1), n_entries=3)
+    ops.header_path(1).write_bytes(sign_payload("watchlist", dump_record(header), ()))
+    with pytest.raises(RecordError, match="n_entries"):
         sign_list(ops, "Lister A", clock=clock)
 
 

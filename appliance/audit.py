@@ -7,6 +7,7 @@ witness outside, who notes checkpoints as they happen, proves anything against t
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import logging
@@ -19,14 +20,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
-from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
 from pydantic import Field
 
 from appliance.compat import StrEnum
-from appliance.envelope import Signer
-from appliance.errors import IntegrityError, KeyStoreError, RecordError, StorageError
+from appliance.envelope import TYPE_PREFIX, Envelope, Signature, Signer, open_by_key, sign_payload
+from appliance.errors import IntegrityError, KeyStoreError, RecordError, SignatureError, StorageError
 from appliance.ports import Clock
+from appliance.records.ids import KeyId
 from appliance.records.times import UtcTime
 from appliance.records.wire import dump_record, parse_record
 
@@ -41,7 +41,8 @@ _FORBIDDEN_WORDS = (
     "name template templates score scores picture image portrait face embedding secret password seed"
 )
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
-_DOMAIN = b"appliance audit checkpoint v1\0"
+_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}")
+_PAYLOAD_CHECKPOINT = "audit-checkpoint"
 
 
 class AuditKind(StrEnum):
@@ -176,8 +177,7 @@ class AuditLog:
         """Sign everything so far."""
         at = self._clock.now()
         message = _checkpoint_message(self._sequence + 1, at, self._head)
-        signature = self._signer.key.sign(message).signature.hex()
-        self._write(AuditKind.AUDIT_CHECKPOINT, {"signature": signature}, at)
+        self._write(AuditKind.AUDIT_CHECKPOINT, {"signature": _sign(message, self._signer)}, at)
         self._n_since_checkpoint = 0
 
     def close(self) -> None:
@@ -235,11 +235,9 @@ def verify_audit(
         StorageError: The file cannot be read.
         KeyStoreError: The key is not one.
     """
-    try:
-        key = VerifyKey(bytes.fromhex(public_key_hex))
-    except ValueError:
-        raise KeyStoreError("a public key is 32 bytes in hexadecimal") from None
-    reader = _Reader(key, dict(witnessed or {}))
+    if not _PUBLIC_KEY.fullmatch(public_key_hex):
+        raise KeyStoreError("a public key is 32 bytes in hexadecimal")
+    reader = _Reader(public_key_hex, dict(witnessed or {}))
     problem, number = "", 0
     with _as_storage_error(path), path.open("rb") as file:
         for number, line in enumerate(_lines(file), start=1):
@@ -256,8 +254,8 @@ def verify_audit(
 
 
 class _Reader:
-    def __init__(self, key: VerifyKey, witnessed: dict[int, str]) -> None:
-        self._key, self._witnessed = key, witnessed
+    def __init__(self, public_key_hex: str, witnessed: dict[int, str]) -> None:
+        self._public_key_hex, self._witnessed = public_key_hex, witnessed
         self._head = FIRST_PREVIOUS
         self.n_records = self._n_checkpoints = self._n_signed = self._n_witnessed = 0
         self._last_witnessed = 0
@@ -307,16 +305,41 @@ class _Reader:
     def _check_signature(self, record: AuditRecord) -> None:
         message = _checkpoint_message(record.sequence, record.at, record.previous_sha256)
         signature = record.data.get("signature")
-        try:
-            if len(record.data) != 1 or not isinstance(signature, str) or not _SIGNATURE.fullmatch(signature):
-                raise BadSignatureError
-            self._key.verify(message, bytes.fromhex(signature))
-        except BadSignatureError:
-            raise IntegrityError("a checkpoint that this appliance's key did not sign") from None
+        is_hex = isinstance(signature, str) and _SIGNATURE.fullmatch(signature) is not None
+        if (
+            not is_hex
+            or len(record.data) != 1
+            or not _is_signed(message, str(signature), self._public_key_hex)
+        ):
+            raise IntegrityError("a checkpoint that this appliance's key did not sign")
+
+
+def _sign(message: bytes, signer: Signer) -> str:
+    envelope = parse_record(
+        Envelope, sign_payload(_PAYLOAD_CHECKPOINT, message, [signer]), limit_bytes=LONGEST_LINE_BYTES
+    )
+    # As hexadecimal: a base64 signature could be written in more than one way.
+    return base64.b64decode(envelope.signatures[0].sig).hex()
+
+
+def _is_signed(message: bytes, signature_hex: str, public_key_hex: str) -> bool:
+    signature = base64.b64encode(bytes.fromhex(signature_hex)).decode("ascii")
+    envelope = Envelope(
+        payload=base64.b64encode(message).decode("ascii"),
+        payloadType=TYPE_PREFIX + _PAYLOAD_CHECKPOINT,
+        signatures=(Signature(keyid=KeyId("appliance"), sig=signature),),
+    )
+    try:
+        open_by_key(
+            _PAYLOAD_CHECKPOINT, dump_record(envelope), public_key_hex, limit_bytes=LONGEST_LINE_BYTES
+        )
+    except SignatureError:
+        return False
+    return True
 
 
 def _checkpoint_message(sequence: int, at: datetime, previous_sha256: str) -> bytes:
-    return _DOMAIN + f"{sequence}\0{at.isoformat()}\0{previous_sha256}".encode()
+    return f"{sequence}\0{at.isoformat()}\0{previous_sha256}".encode()
 
 
 def _check_data(data: Mapping[str, AuditValue]) -> None:

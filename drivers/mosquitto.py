@@ -212,11 +212,12 @@ def _fetch_packages(cache_folder: Path, on_progress: Callable[[str], None]) -> N
     for folder in (fetched, unpacked):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+    options = _apt_options(cache_folder, on_progress)
     on_progress("looking up mosquitto's packages")
-    packages = _missing_packages("mosquitto", cache_folder)
+    packages = _missing_packages("mosquitto", cache_folder, options)
     for package in packages:
         on_progress(f"fetching {package}")
-        _run(["apt-get", "download", package], fetched, None)
+        _run(["apt-get", *options, "download", package], fetched, None)
     on_progress("unpacking")
     for file in sorted(fetched.glob("*.deb")):
         _run(["dpkg", "-x", str(file), str(unpacked)], cache_folder, None)
@@ -224,11 +225,36 @@ def _fetch_packages(cache_folder: Path, on_progress: Callable[[str], None]) -> N
     unpacked.rename(cache_folder / "root")  # whole or not at all
 
 
-def _missing_packages(package: str, folder: Path) -> list[str]:
+def _apt_options(cache_folder: Path, on_progress: Callable[[str], None]) -> list[str]:
+    """Return options for apt: none, or lists of our own where the machine has none (a fresh container)."""
+    known = subprocess.run(
+        ["apt-cache", "show", "--no-all-versions", "mosquitto"],
+        capture_output=True,
+        check=False,
+        timeout=_FETCH_TIMEOUT_S,
+    )
+    if known.returncode == 0:
+        return []
+    on_progress("fetching the package lists, into the cache folder")
+    apt = cache_folder / "apt"
+    for folder in ("lists/partial", "archives/partial"):
+        (apt / folder).mkdir(parents=True, exist_ok=True)
+    options = [
+        *("-o", f"Dir::State::Lists={apt / 'lists'}"),
+        *("-o", f"Dir::Cache={apt}"),
+        *("-o", "APT::Sandbox::User=root"),  # the sandbox's own user may not write there
+    ]
+    _run(["apt-get", *options, "update"], cache_folder, None)
+    return options
+
+
+def _missing_packages(package: str, folder: Path, options: Sequence[str]) -> list[str]:
     """Return the package and, recursively, the libraries it depends on that are not installed."""
     found = [package]
     for name in found:  # grows while it is walked
-        listing = _run(["apt-cache", "depends", "--no-recommends", "--no-suggests", name], folder, None)
+        listing = _run(
+            ["apt-cache", *options, "depends", "--no-recommends", "--no-suggests", name], folder, None
+        )
         for line in listing.splitlines():
             kind, _, wanted = line.strip().partition(": ")
             is_library = kind.lstrip("|") == "Depends" and wanted.startswith("lib")

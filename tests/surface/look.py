@@ -13,6 +13,8 @@ from typing import Any
 import typer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+ROUTE_CALLS = {"add_get", "add_post", "add_put", "add_delete", "add_route", "add_static", "start_server"}
+"""How aiohttp is told of a route, and asyncio of a listener."""
 COMPLETION = ("--install-completion", "--show-completion")
 """Typer's own; they reach the user's shell and nothing of ours."""
 
@@ -50,6 +52,17 @@ def topics() -> list[str]:
         found |= {f"broker: {kind} {line.removeprefix('topic ')}" for line in lines if "topic " in line}
     for path in sorted((REPOSITORY / "appliance").rglob("*.py")):
         found |= set(_link_calls(path))
+    return sorted(found)
+
+
+def routes() -> list[str]:
+    """Return every HTTP route, as the code adds it, sorted; there is no HTTP server in this version."""
+    found: set[str] = set()
+    for package in ("appliance", "drivers", "provisioning"):
+        for path in sorted((REPOSITORY / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ROUTE_CALLS:
+                    found.add(f"{path.stem}: {ast.unparse(node.args[0])}")
     return sorted(found)
 
 

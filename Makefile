@@ -1,3 +1,5 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
 # Each target sets up what it needs, from the package registries alone, without root.
 PYTHON ?= python3
 VENV := .venv
@@ -21,7 +23,10 @@ check:
 $(STAMP): requirements-dev.lock setup.py | check
 	@echo "setting up $(VENV) from the hashed lock ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements-dev.lock 2>.pip.log \
+	    | awk '/^Collecting/ {printf "\r  %d packages", ++n; fflush()} END {print ", installed"}' \
+	    || { tail -n 5 .pip.log; echo "the packages could not be installed: is the package registry reachable?"; exit 3; }
+	@rm -f .pip.log
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -111,6 +111,13 @@ class AlertsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthConfig:
+    """Say on which port of 127.0.0.1 health and metrics are served."""
+
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file. A part of the appliance gets its own section, never this."""
 
@@ -122,6 +129,7 @@ class Config:
     watchlist: WatchlistConfig
     broker: BrokerConfig
     alerts: AlertsConfig
+    health: HealthConfig
 
 
 def load_config(path: Path) -> Config:

@@ -122,6 +122,13 @@ class CameraLostError(CameraError):
     retryable = True
 
 
+class CameraStalledError(CameraError):
+    """Report a camera that is connected and gives no more pictures."""
+
+    code = "camera.stalled"
+    retryable = True
+
+
 class EndOfStreamError(CameraError):
     """Report that a file has no more frames."""
 

@@ -153,3 +153,23 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """Let go of the device; what the decoder remembered ends with the process."""
+
+
+class ServiceNotifier(Protocol):
+    """Tell whoever started the supervisor how it is. No call waits or raises; nobody has to listen."""
+
+    @property
+    def watchdog_interval_s(self) -> float | None:
+        """Return how often `watchdog` has to be called, in seconds; None when nobody waits for it."""
+
+    def ready(self, status: str) -> None:
+        """Say that the start is over: configuration, keys, a warm worker and the cameras, but not MQTT."""
+
+    def status(self, text: str) -> None:
+        """Say in one line what an operator sees; no names, keys or scores."""
+
+    def watchdog(self) -> None:
+        """Say that progress was made; never call it from a mere timer."""
+
+    def stopping(self) -> None:
+        """Say that the staged stop has begun."""

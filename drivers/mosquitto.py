@@ -154,7 +154,7 @@ def start_mosquitto(
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    port = port or _free_port()
+    port = port or free_port()
     _write(folder / "access", "\n".join(_access_of(identity) for identity in identities))
     _write(folder / "passwords", "".join(f"{one.name}:{one.password}\n" for one in identities))
     _hash_passwords(program, folder / "passwords")
@@ -192,7 +192,12 @@ def _access_of(identity: BrokerIdentity) -> str:
     if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise ConfigError("mosquitto: an identity's name is letters, digits, - and _")
     if identity.kind == "appliance":
-        topics = [f"write alerts/{name}/#", f"read receipts/{name}/#", f"read adjudications/{name}/#"]
+        topics = [
+            f"write alerts/{name}/#",
+            f"write health/{name}",
+            f"read receipts/{name}/#",
+            f"read adjudications/{name}/#",
+        ]
     else:
         topics = [f"read alerts/+/{name}", f"write receipts/+/{name}", f"write adjudications/+/{name}"]
     return f"user {name}\n" + "".join(f"topic {topic}\n" for topic in topics)
@@ -296,7 +301,8 @@ def _write(file: Path, text: str) -> None:
         opened.write(text)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody has just now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

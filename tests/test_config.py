@@ -47,6 +47,9 @@ port = 1883
 [alerts]
 actionable_s = 120
 retention_days = 31
+
+[health]
+port = 9464
 """
 
 

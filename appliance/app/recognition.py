@@ -80,6 +80,7 @@ class Recognition:
         )
         self.captures = {camera.id: self._capture(camera, config, config_path) for camera in config.cameras}
         self.reason = EndReason.STOPPED
+        self._was_ready = False
         self.supervisor = Supervisor(
             [
                 TaskSpec(name="door", run=self._door.run),
@@ -93,6 +94,17 @@ class Recognition:
             clock=clock,
             jitter=random.Random(),  # noqa: S311  for jitter, not for secrets
         )
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether the vision worker was armed and each camera was tried; it stays ready after that."""
+        states = self.supervisor.states()
+        tried = all(
+            task.state.report is not None or task.state.is_over or states[f"capture-{camera_id}"].last_code
+            for camera_id, task in self.captures.items()
+        )
+        self._was_ready = self._was_ready or (self.vision.is_armed and tried)
+        return self._was_ready
 
     async def run(self) -> None:
         """Recognise until the deployment is over; `reason` says why it ended.

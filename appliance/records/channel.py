@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.records.alerts import SealedKey
@@ -26,19 +26,24 @@ class WorkerHello:
 class CaptureStart:
     """Supervisor to capture process; comes with two descriptors: the ring, and the writer's slot socket.
 
-    `rate` is `real` (a file plays at its own pace) or `fast` (as fast as it decodes).
+    `rate` is `real` (a file plays at its own pace) or `fast` (as fast as it decodes). `decoder` chooses who
+    decodes rtsp and usb cameras: the processor, or the board's hardware, which CSI cameras always use.
     """
 
     camera_id: CameraId
-    source: str
+    source: str = field(repr=False)  # may hold a password
     rate: Literal["real", "fast"]
     n_slots: int
     slot_bytes: int
+    decoder: Literal["software", "hardware"] = "software"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureReport:
-    """Capture process to supervisor, about once a second: progress, so that a hang shows."""
+    """Capture process to supervisor, every 250 ms while it reads: progress, so that a hang shows.
+
+    `oldest_decoder_age_s` counts from the opening of the camera: a decoder keeps packets as long as it lives.
+    """
 
     n_frames: int
     n_frames_skipped: int

@@ -46,6 +46,8 @@ class TaskState:
     last_code: str = ""
     is_running: bool = False
     is_done: bool = False
+    is_healthy: bool = False
+    """Set by the task itself once it does its work; cleared when it ends."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -127,7 +129,7 @@ class Supervisor:
                     self._stop.set()
                 return
             finally:
-                row.state.is_running = False
+                row.state.is_running = row.state.is_healthy = False
             if self._clock.monotonic_s() - started_s >= HEALTHY_S:
                 delay_s = FIRST_BACK_OFF_S
             row.state.n_restarts += 1

@@ -80,6 +80,11 @@ class VisionTask:
             status = await process.end()
             logger.info("the vision worker %d ended with %d", process.pid, status)
 
+    @property
+    def is_armed(self) -> bool:
+        """Say whether a worker is armed now."""
+        return self._is_armed.is_set()
+
     async def wait_armed(self) -> int:
         """Wait until a worker is armed; return its generation, which changes when it ends."""
         await self._is_armed.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -33,7 +33,7 @@ class CameraAddress:
     """
 
     kind: CameraKind
-    target: str
+    target: str = field(repr=False)
 
 
 def parse_address(source: str) -> CameraAddress:

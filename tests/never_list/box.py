@@ -21,55 +21,17 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.lists import (
     APPLIANCE,
     make_packet,
-    make_signer as make_person,
     make_trust,
     sign_authorisation,
     sign_header,
 )
+from tests.fakes.lists import (
+    make_signer as make_person,
+)
+from tests.test_config import GOOD
 
 PAIR, MODEL = "centerface-dlib", ModelId("dlib-resnet29-1")
-CONFIGURATION = """
-[appliance]
-id = "box-1"
-profile = "{profile}"
-state_folder = "state"
-
-[models]
-folder = "models"
-pair = "centerface-dlib"
-detector_width_px = 640
-detector_height_px = 384
-threads = 1
-
-[[cameras]]
-id = "gate"
-source = "{source}"
-rate = "real"
-largest_width_px = 1280
-largest_height_px = 720
-least_face_width_px = 40
-
-[decision]
-frames_k = 3
-frames_n = 5
-cooldown_s = 60
-
-[trust]
-file = "trust.json"
-sha256 = "{trust_sha256}"
-
-[watchlist]
-folder = "published"
-
-[broker]
-host = "127.0.0.1"
-port = 1883
-{tls}
-[alerts]
-actionable_s = 120
-retention_days = 31
-"""
-TLS = 'tls = { authority = "ca.pem", certificate = "box.pem", key = "box.key" }\n'
+TLS = 'port = 1883\ntls = { authority = "ca.pem", certificate = "box.pem", key = "box.key" }\n'
 
 
 @dataclass(frozen=True)
@@ -91,15 +53,17 @@ class Box:
         trust = dump_record(make_trust())
         (folder / "trust.json").write_bytes(trust)
         self.config_path = folder / "appliance.toml"
-        self.config_path.write_text(
-            CONFIGURATION.format(
-                profile=profile,
-                source=source,
-                trust_sha256=hashlib.sha256(trust).hexdigest(),
-                tls=TLS if profile == "production" else "",
-            ),
-            encoding="utf-8",
-        )
+        changes = [
+            ('profile = "development"', f'profile = "{profile}"'),
+            ('source = "street.mp4"', f'source = "{source}"'),
+            ("0" * 64, hashlib.sha256(trust).hexdigest()),
+            ("port = 1883\n", TLS if profile == "production" else "port = 1883\n"),
+        ]
+        text = GOOD
+        for old, new in changes:
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        self.config_path.write_text(text, encoding="utf-8")
         self.state: ApplianceState = open_state(folder / "state")
         make_signer(self.state.keys)
 

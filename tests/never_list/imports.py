@@ -49,16 +49,30 @@ def importers_of(module: str) -> set[str]:
 
 
 def callers_of(name: str) -> set[str]:
-    """Return where something of this name is called, as `module:Class` or `module` for a function's."""
-    return {where for module, tree in modules().items() for where in _calls(module, tree, name)}
+    """Return where something of this name is called, as `module:Class` or `module:function`.
+
+    A private function is no place of its own: who calls it stands for it.
+    """
+    return {where for module in modules() for where in _public_callers(module, name)}
 
 
-def _calls(where: str, tree: ast.AST, name: str) -> Iterator[str]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Call) and _called_name(node) == name:
-            yield where
-        inside = f"{where}:{node.name}" if isinstance(node, ast.ClassDef) else where
-        yield from _calls(inside, node, name)
+def _public_callers(module: str, name: str) -> set[str]:
+    found: set[str] = set()
+    waiting, seen = {name}, set[str]()
+    while waiting:
+        each = waiting.pop()
+        seen.add(each)
+        owners = set(_owners_of_calls(modules()[module], each))
+        private = {owner for owner in owners if owner.startswith("_")}
+        found |= {f"{module}:{owner}" for owner in owners - private}
+        waiting |= private - seen
+    return found
+
+
+def _owners_of_calls(tree: ast.Module, name: str) -> Iterator[str]:
+    for outermost in tree.body:
+        if any(isinstance(node, ast.Call) and _called_name(node) == name for node in ast.walk(outermost)):
+            yield getattr(outermost, "name", "")
 
 
 def _called_name(node: ast.Call) -> str | None:

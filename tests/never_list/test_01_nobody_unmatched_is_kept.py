@@ -92,7 +92,8 @@ MUTATIONS = [
     Mutation(
         file="appliance/vision/tracks.py",
         old="    n_frames: int = 1",
-        new="    n_frames: int = 1\n    chip: object = field(default_factory=lambda: __import__('numpy').ones(8))",
+        new="    n_frames: int = 1\n"
+        "    chip: object = field(default_factory=lambda: __import__('numpy').ones(8))",
         test="test_a_track_keeps_boxes_and_counts_alone",
     ),
     Mutation(

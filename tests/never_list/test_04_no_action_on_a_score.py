@@ -190,8 +190,11 @@ async def test_without_a_judgement_nothing_is_told_and_nothing_is_decided(desk: 
 
 def test_decisions_are_made_on_handsets_alone() -> None:
     # The outbox makes the record from what a handset sent, to be read back.
-    assert callers_of("Adjudication") == {"appliance.handset.session:AnswerSender", "drivers.outbox"}
+    assert callers_of("Adjudication") == {
+        "appliance.handset.session:AnswerSender",
+        "drivers.outbox:SqliteOutbox",
+    }
     assert callers_of("send_decision") == {
         "appliance.handset.session:HandsetSession",
-        "appliance.handset.command",
+        "appliance.handset.command:build_app",
     }

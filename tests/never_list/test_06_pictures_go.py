@@ -27,7 +27,7 @@ from drivers.outbox import SqliteOutbox
 from tests.fakes.alerts import DEPLOYMENT, AlertWorld, make_world
 from tests.fakes.clock import START
 from tests.never_list.box import Box
-from tests.never_list.imports import imports_of, importers_of, modules, reached_from
+from tests.never_list.imports import importers_of, imports_of, modules, reached_from
 from tests.never_list.mutation import Mutation
 from tests.surface.look import configuration
 
@@ -102,9 +102,7 @@ def admit(outbox: SqliteOutbox, world: AlertWorld) -> SealedAlert:
 
 
 def receipt(alert_id: AlertId, handset: str) -> Receipt:
-    return Receipt(
-        alert_id=alert_id, deployment_id=DEPLOYMENT, handset_id=HandsetId(handset), shown_at=START
-    )
+    return Receipt(alert_id=alert_id, deployment_id=DEPLOYMENT, handset_id=HandsetId(handset), shown_at=START)
 
 
 @pytest.mark.parametrize("days", [0, 32, 365])
@@ -170,7 +168,8 @@ def test_no_key_turns_a_recording_on() -> None:
 
 def test_nothing_that_writes_video_can_come_into_the_appliance() -> None:
     # The demonstration makes its own video with it, of drawn and public faces.
-    assert {each.rpartition(".")[0] for each in importers_of("drivers.cameras.writer")} <= {"appliance.app.demo"}
+    importers = importers_of("drivers.cameras.writer")
+    assert {each.rpartition(".")[0] for each in importers} <= {"appliance.app.demo"}
     for process in ("appliance.app.run", "appliance.app.vision_process", "appliance.app.capture_process"):
         assert "drivers.cameras.writer" not in reached_from(process)
 

@@ -101,9 +101,7 @@ def files_in(folder: Path) -> list[bytes]:
 def opens_with(published: Published, secret: bytes) -> bool:
     wrapped = parse_record(WrappedListKey, published.packet.key, limit_bytes=65536)
     try:
-        return (
-            open_key(base64.b64decode(wrapped.sealed_key_base64), secret) == published.content_key
-        )
+        return open_key(base64.b64decode(wrapped.sealed_key_base64), secret) == published.content_key
     except IntegrityError:
         return False
 
@@ -194,9 +192,7 @@ class CutKeys(FileKeyStore):
 def test_an_interrupted_erasure_is_finished(box: Box) -> None:
     published = box.publish()
     box.install(published)
-    cut = Vault(
-        CutKeys(box.folder / "state" / "keys"), FileListStore(box.folder / "state" / "vault")
-    )
+    cut = Vault(CutKeys(box.folder / "state" / "keys"), FileListStore(box.folder / "state" / "vault"))
     with pytest.raises(StorageError):
         cut.erase(published.authorisation.authorisation_id)
     assert len(list_keys(box)) == 1
@@ -216,9 +212,8 @@ def test_what_is_not_over_is_not_erased(box: Box) -> None:
 
 
 def power_on(box: Box) -> None:
-    _run_locked(
-        box.config, box.config_path, open_state(box.folder / "state"), box.clock, Console(file=StringIO()), False
-    )
+    state, console = open_state(box.folder / "state"), Console(file=StringIO())
+    _run_locked(box.config, box.config_path, state, box.clock, console, False)
 
 
 def test_what_is_over_is_erased_at_power_on_whatever_else_is_wrong(box: Box) -> None:
@@ -271,5 +266,6 @@ def test_a_handset_keeps_no_list_no_picture_and_no_name(tmp_path: Path) -> None:
     asyncio.run(serve())
     kept = b"".join(files_in(tmp_path / HANDSET))
     assert b"alert-1" in kept
-    for secret in (DETAIL.name.encode(), str(DETAIL.score).encode(), b"\xff\xd8\xff", jpeg((200, 30, 30))[:64]):
-        assert secret not in kept
+    for secret in (DETAIL.name, str(DETAIL.score)):
+        assert secret.encode() not in kept
+    assert jpeg((200, 30, 30))[:3] not in kept

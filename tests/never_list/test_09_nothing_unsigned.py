@@ -137,7 +137,9 @@ BOTH = pytest.mark.parametrize(
     ("sign", "open_it", "own", "others"),
     [
         pytest.param(signed_list, open_list, ("l1", "l2", "l3"), ("a1", "a2"), id="list"),
-        pytest.param(signed_permission, open_permission, ("a1", "a2", "a3"), ("l1", "l2"), id="authorisation"),
+        pytest.param(
+            signed_permission, open_permission, ("a1", "a2", "a3"), ("l1", "l2"), id="authorisation"
+        ),
     ],
 )
 Sign = Callable[..., bytes]
@@ -248,7 +250,11 @@ def test_a_handset_answers_for_itself_alone(tmp_path: Path) -> None:
     world = make_world(tmp_path, ("handset-1", "handset-2"))
     topic = f"receipts/{APPLIANCE}/handset-1"
     open_answer(topic, answer(world, says="handset-1", signed_by="handset-1"), rules_of(world))
-    for says, signed_by in (("handset-1", "handset-2"), ("handset-2", "handset-1"), ("handset-2", "handset-2")):
+    for says, signed_by in (
+        ("handset-1", "handset-2"),
+        ("handset-2", "handset-1"),
+        ("handset-2", "handset-2"),
+    ):
         with pytest.raises(AuthorityError):
             open_answer(topic, answer(world, says=says, signed_by=signed_by), rules_of(world))
 

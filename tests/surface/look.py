@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ("appliance", "drivers", "models", "provisioning")
 ROUTE_CALLS = {"add_get", "add_post", "add_put", "add_delete", "add_route", "add_static", "start_server"}
 """How aiohttp is told of a route, and asyncio of a listener."""
 COMPLETION = ("--install-completion", "--show-completion")
@@ -20,7 +21,7 @@ COMPLETION = ("--install-completion", "--show-completion")
 
 
 def commands() -> list[str]:
-    """Return every verb, option and argument, as `ops sign --as`, sorted; workers' own options too."""
+    """Return every verb, option and argument, as `ops sign --as`, sorted; what `python -m` starts too."""
     from appliance.__main__ import app as appliance_app
     from appliance.app.handset import build_handset_app
     from models.command import app as models_app
@@ -39,7 +40,7 @@ def commands() -> list[str]:
         for name, application in applications.items()
         for item in _command_items(name, typer.main.get_command(application))
     }
-    return sorted(found | set(_worker_items()))
+    return sorted(found | set(_module_items()))
 
 
 def topics() -> list[str]:
@@ -48,7 +49,7 @@ def topics() -> list[str]:
 
     found: set[str] = set()
     for kind in ("appliance", "handset"):
-        lines = _access_of(BrokerIdentity(name="ID", kind=kind)).splitlines()  # type: ignore[arg-type]
+        lines = _access_of(BrokerIdentity(name="ID", kind=kind)).splitlines()
         found |= {f"broker: {kind} {line.removeprefix('topic ')}" for line in lines if "topic " in line}
     for path in sorted((REPOSITORY / "appliance").rglob("*.py")):
         found |= set(_link_calls(path))
@@ -56,9 +57,9 @@ def topics() -> list[str]:
 
 
 def routes() -> list[str]:
-    """Return every HTTP route, as the code adds it, sorted; there is no HTTP server in this version."""
+    """Return every HTTP route, as the code adds it, sorted."""
     found: set[str] = set()
-    for package in ("appliance", "drivers", "provisioning"):
+    for package in PACKAGES:
         for path in sorted((REPOSITORY / package).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ROUTE_CALLS:
@@ -118,7 +119,9 @@ def model_outputs() -> list[str]:
         "dlib": {"template"},
         "chip_network": {"template"},
     }
-    return sorted(f"{model.id}: {name}" for model in load_manifest().models for name in names[model.converter])
+    return sorted(
+        f"{model.id}: {name}" for model in load_manifest().models for name in names[model.converter]
+    )
 
 
 def graph_outputs(folder: Path) -> dict[str, list[str]]:
@@ -147,11 +150,18 @@ def _command_items(path: str, command: Any) -> Iterator[str]:
         yield from _command_items(f"{path} {name}", inner)
 
 
-def _worker_items() -> Iterator[str]:
-    for path in sorted((REPOSITORY / "appliance" / "app").glob("*_process.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
-                yield f"{path.stem} {ast.literal_eval(node.args[0])}"
+def _module_items() -> Iterator[str]:
+    """Yield what can be started with `python -m`, and the options of what parses its own."""
+    for package in PACKAGES:
+        for path in sorted((REPOSITORY / package).rglob("*.py")):
+            name = path.relative_to(REPOSITORY).with_suffix("").as_posix().replace("/", ".")
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            conditions = [ast.unparse(node.test) for node in tree.body if isinstance(node, ast.If)]
+            if any("__name__ == " in condition for condition in conditions):
+                yield f"python -m {name.removesuffix('.__main__')}"
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
+                    yield f"python -m {name} {ast.literal_eval(node.args[0])}"
 
 
 def _link_calls(path: Path) -> Iterator[str]:

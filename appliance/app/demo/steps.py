@@ -13,6 +13,7 @@ from typing import Literal
 from rich.console import Console
 
 from appliance.errors import ApplianceError, UsageError
+from drivers.mosquitto import free_port
 
 Program = Literal["appliance", "handset", "ops", "provision", "models"]
 _ENTRIES: dict[Program, str] = {
@@ -85,6 +86,7 @@ class DemoFolder:
             pair=PAIR,
             models=str(models).replace("\\", "\\\\").replace('"', '\\"'),
             port=port,
+            health_port=free_port(),
             trust_sha256=trust_sha256,
             source=source,
             password_file=password_file,
@@ -154,4 +156,7 @@ password_file = "{password_file}"
 [alerts]
 actionable_s = 30
 retention_days = 1
+
+[health]
+port = {health_port}
 """

@@ -21,6 +21,7 @@ _KINDS: dict[str, CameraKind] = {
     "v4l2": "usb",
     "csi": "csi",
 }
+_VIDEO_NODE = re.compile(r"/dev/video[0-9]{1,3}")
 _VIDEO_DEVICE = re.compile(r"/dev/(video[0-9]{1,3}|v4l/by-(id|path)/[A-Za-z0-9_.:+-]+)")
 
 
@@ -50,7 +51,7 @@ def parse_address(source: str) -> CameraAddress:
     scheme = _SCHEME.match(source)
     if scheme is None:
         return _file_address(source)
-    if any(character.isspace() or character in "\"'`!\\" for character in source):
+    if has_launch_characters(source):
         raise SourceRefusedError("a camera's address may not hold spaces, quotes, backslashes or `!`")
     kind = _KINDS.get(scheme.group(1).lower())
     if kind == "file":
@@ -75,6 +76,16 @@ def public_address(source: str) -> str:
     # Everything up to the last @ may be a password, wherever its writer forgot to escape a slash.
     rest = rest.rpartition("@")[2].lstrip("/") if "@" in rest else rest.removeprefix("//")
     return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
+
+
+def has_launch_characters(text: str) -> bool:
+    """Say whether a GStreamer launch string, where addresses stand unquoted, would read more than an address."""
+    return any(character.isspace() or character in "\"'`!\\" for character in text)
+
+
+def is_video_node(path: Path) -> bool:
+    """Say whether a path, its links followed, is a Video4Linux device by its name."""
+    return _VIDEO_NODE.fullmatch(str(path)) is not None
 
 
 def _file_address(path: str) -> CameraAddress:

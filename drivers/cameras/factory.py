@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from appliance.errors import SourceRefusedError
+from appliance.compat import assert_never
 from appliance.ports import Camera, Clock
-from drivers.cameras.address import CameraAddress, CameraKind, parse_address, public_address
+from drivers.cameras.address import parse_address
 from drivers.cameras.file_camera import FileCamera
+from drivers.cameras.jetson_camera import JetsonCamera
+from drivers.cameras.rtsp_camera import RtspCamera
+from drivers.cameras.usb_camera import UsbCamera
 
 PlayRate = Literal["real", "fast"]
 """`real`: a file plays at its own pace, as a camera would; `fast`: as fast as it decodes."""
-_Maker = Callable[[CameraAddress, PlayRate, Clock], Camera]
+Decoder = Literal["software", "hardware"]
+"""Who decodes rtsp and usb cameras; a file is always decoded in software, a CSI sensor never."""
 
 
-def open_camera(source: str, rate: PlayRate, clock: Clock) -> Camera:
+def open_camera(source: str, rate: PlayRate, clock: Clock, decoder: Decoder = "software") -> Camera:
     """Return the camera that `source` names, not opened yet.
 
     Raises:
-        SourceRefusedError: The address is not allowed, or this version has no adapter for its kind.
+        SourceRefusedError: The address is not allowed.
     """
     address = parse_address(source)
-    maker = _MAKERS.get(address.kind)
-    if maker is None:
-        raise SourceRefusedError(
-            f"{public_address(source)}: this version opens {', '.join(sorted(_MAKERS))} cameras only"
-        )
-    return maker(address, rate, clock)
-
-
-def _file_camera(address: CameraAddress, rate: PlayRate, clock: Clock) -> Camera:
-    return FileCamera(Path(address.target), rate, clock)
-
-
-_MAKERS: dict[CameraKind, _Maker] = {"file": _file_camera}
+    match address.kind:
+        case "file":
+            return FileCamera(Path(address.target), rate, clock)
+        case "csi":
+            return JetsonCamera(address)
+        case "rtsp":
+            return RtspCamera(address.target, clock) if decoder == "software" else JetsonCamera(address)
+        case "usb":
+            is_software = decoder == "software"
+            return UsbCamera(Path(address.target), clock) if is_software else JetsonCamera(address)
+        case other:
+            assert_never(other)

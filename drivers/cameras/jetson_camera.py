@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import numpy.typing as npt
 from appliance.errors import (
     CameraError,
     CameraLostError,
-    CameraSourceError,
     CameraStalledError,
     DependencyError,
     SourceRefusedError,
@@ -28,8 +26,8 @@ from drivers.cameras.address import CameraAddress, has_launch_characters, public
 from drivers.cameras.picture import check_room
 from drivers.cameras.usb_camera import resolve_device
 
-LATENCY_MS = 100
-"""How long RTSP packets wait for their order; jetson_utils' own 10 ms is too short for IP cameras."""
+LATENCY_MS = 150
+"""How long RTSP packets wait for their order; jetson_utils' own 10 ms is too short: IP cameras want 100 to 200."""
 FIRST_PICTURE_S = 5.0
 LONGEST_SILENCE_S = 1.0
 _N_BUFFERS = 4
@@ -77,7 +75,7 @@ class JetsonCamera:
         try:
             self._source = self._jetson.videoSource(uri, options=options)
         except Exception as err:  # the library raises nothing more exact
-            raise CameraLostError(f"{self._name}: cannot be opened") from _without_words(err)
+            raise CameraLostError(f"{self._name}: cannot be opened") from err
 
     def read_into(self, slot: npt.NDArray[np.uint8] | None, timeout_s: float) -> PictureSize | None:
         """Copy the next picture into `slot`; see ports.Camera.
@@ -91,7 +89,7 @@ class JetsonCamera:
         try:
             image = self._source.Capture(format="rgb8", timeout=max(1, round(timeout_s * 1000)))
         except Exception as err:  # an error and the end of the stream are the same bare Exception
-            raise self._broken() from _without_words(err)
+            raise self._broken() from err
         if image is None:
             self._note_silence(timeout_s)
             return None
@@ -112,7 +110,8 @@ class JetsonCamera:
         height_px, width_px = pixels.shape[:2]
         size = PictureSize(width_px=width_px, height_px=height_px)
         try:
-            if check_room(size, slot) and slot is not None:
+            check_room(size, slot)
+            if slot is not None:
                 np.copyto(slot[: pixels.size].reshape(height_px, width_px, 3), pixels)
         finally:
             pixels.fill(0)
@@ -155,10 +154,10 @@ class JetsonCamera:
 
 def _load_jetson_utils() -> Any:
     try:
-        module = importlib.import_module("jetson_utils")
+        import jetson_utils
     except ImportError as err:
         raise DependencyError("jetson_utils is missing: it comes with JetPack's jetson-inference") from err
     # The public package index has an unrelated package of this name.
-    if not hasattr(module, "videoSource"):
+    if not hasattr(jetson_utils, "videoSource"):
         raise DependencyError("jetson_utils is another package of that name: uninstall it, use NVIDIA's")
-    return module
+    return jetson_utils

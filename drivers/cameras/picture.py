@@ -43,15 +43,11 @@ class PictureWriter:
         width_px, height_px = picture.width, picture.height
         if n_quarter_turns % 2:
             width_px, height_px = height_px, width_px
-        if min(width_px, height_px) < LEAST_SIDE_PX:
-            raise CameraSourceError(f"pictures of {width_px} x {height_px} px are too small to hold a face")
+        size = PictureSize(width_px=width_px, height_px=height_px)
+        check_room(size, slot)
         if slot is None:
-            return PictureSize(width_px=width_px, height_px=height_px)
+            return size
         length_bytes = width_px * height_px * 3
-        if length_bytes > len(slot):
-            raise CameraSourceError(
-                f"pictures of {width_px} x {height_px} px need {length_bytes} bytes; a slot has {len(slot)}"
-            )
         # One thread: libswscale's others would keep buffers of their own.
         converted = self._reformatter.reformat(picture, format="rgb24", threads=1)
         plane = np.frombuffer(memoryview(converted.planes[0]), dtype=np.uint8)
@@ -60,4 +56,14 @@ class PictureWriter:
         np.copyto(slot[:length_bytes].reshape(height_px, width_px, 3), upright)
         if converted is not picture:  # a codec that is RGB already gives its own picture, which it may need
             plane.fill(0)
-        return PictureSize(width_px=width_px, height_px=height_px)
+        return size
+
+
+def check_room(size: PictureSize, slot: npt.NDArray[np.uint8] | None) -> None:
+    """Refuse a picture that is larger than the slot, or too small to hold a face, as CameraSourceError."""
+    shown = f"{size.width_px} x {size.height_px} px"
+    if min(size.width_px, size.height_px) < LEAST_SIDE_PX:
+        raise CameraSourceError(f"pictures of {shown} are too small to hold a face")
+    length_bytes = size.width_px * size.height_px * 3
+    if slot is not None and length_bytes > len(slot):
+        raise CameraSourceError(f"pictures of {shown} need {length_bytes} bytes; a slot has {len(slot)}")

@@ -125,7 +125,13 @@ def write_frames(
         frame.pts = number
         units += [bytes(packet) for packet in encoder.encode(frame)]
     units += [bytes(packet) for packet in encoder.encode(None)]
-    settings = {"codec": codec, "fps": fps, "is_loop": is_loop, "width": encoder.width, "height": encoder.height}
+    settings = {
+        "codec": codec,
+        "fps": fps,
+        "is_loop": is_loop,
+        "width": encoder.width,
+        "height": encoder.height,
+    }
     path.write_bytes(
         json.dumps(settings).encode() + b"\n" + b"".join(LENGTH.pack(len(unit)) + unit for unit in units)
     )

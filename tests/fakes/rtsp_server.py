@@ -119,14 +119,14 @@ class Server:
 
     def run(self) -> None:
         self._server.attach(None)
-        self._glib.io_add_watch(0, self._glib.PRIORITY_DEFAULT, self._glib.IO_IN | self._glib.IO_HUP, self._read)
+        self._glib.io_add_watch(
+            0, self._glib.PRIORITY_DEFAULT, self._glib.IO_IN | self._glib.IO_HUP, self._read
+        )
         print(f"port {self._server.get_bound_port()}", flush=True)
         self._loop.run()
 
     def _configure(self, _factory: Any, media: Any) -> None:
-        feeder = Feeder(
-            self._gst, self._glib, media.get_element(), self._frames, is_stalled=self._is_stalled
-        )
+        feeder = Feeder(self._gst, self._glib, media.get_element(), self._frames, is_stalled=self._is_stalled)
         self._feeders.append(feeder)
         media.connect("unprepared", lambda _: (feeder.close(), self._feeders.remove(feeder)))
 

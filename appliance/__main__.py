@@ -103,6 +103,17 @@ def demo(
     run_demo(folder, models, cache, seed=seed, as_json=as_json)
 
 
+@app.command()
+def status(config: ConfigOption = Path("appliance.toml"), as_json: JsonOption = False) -> None:
+    """Show how the appliance on this machine is, and what is wrong with it.
+
+    Example: appliance status --config appliance.toml --json
+    """
+    from appliance.app.status import show_status
+
+    show_status(config, as_json=as_json)
+
+
 @app.command(name="verify-audit")
 def verify_audit_command(
     log: Annotated[Path, typer.Argument(help="The audit log, such as state/audit.jsonl.")],

@@ -7,7 +7,7 @@ threshold is not here at all: it comes with the authorisation's operating point.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +17,13 @@ from appliance.compat import tomllib
 from appliance.errors import ConfigError
 from appliance.records.deployment import Profile
 from appliance.records.ids import ApplianceId, CameraId
+from appliance.records.zone import (
+    FEWEST_ZONE_POINTS,
+    MOST_ZONE_POINTS,
+    WHOLE_PICTURE,
+    ZonePoint,
+    zone_problem,
+)
 
 LARGEST_CONFIG_BYTES = 256 * 1024
 LONGEST_RETENTION_DAYS = 31  # never list 6
@@ -46,14 +53,22 @@ class ModelsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraConfig:
-    """Describe a camera. `rate` matters for files only: their own pace, or as fast as they decode."""
+    """Describe a camera. `rate` matters for files only: their own pace, or as fast as they decode.
+
+    `zone` is the zone of recognition: 3 to 32 points [x, y] in fractions of the picture, without it the whole
+    picture; faces outside are counted and never searched. `decoder` is `hardware` on a Jetson only.
+    """
 
     id: CameraId
-    source: Text
+    source: Annotated[str, Field(min_length=1, max_length=1000)] = field(repr=False)  # may hold a password
     rate: Literal["real", "fast"]
     largest_width_px: Annotated[int, Field(ge=16, le=7680)]
     largest_height_px: Annotated[int, Field(ge=16, le=4320)]
     least_face_width_px: Annotated[int, Field(ge=40, le=1000)]
+    zone: Annotated[
+        tuple[ZonePoint, ...], Field(min_length=FEWEST_ZONE_POINTS, max_length=MOST_ZONE_POINTS)
+    ] = WHOLE_PICTURE
+    decoder: Literal["software", "hardware"] = "software"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +126,17 @@ class AlertsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkersConfig:
+    """Say who starts the workers: the supervisor itself, or systemd as units of their own.
+
+    `socket` is where units connect; the supervisor's own children get a place of their own.
+    """
+
+    started_by: Literal["supervisor", "units"]
+    socket: Text | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthConfig:
     """Say on which port of 127.0.0.1 health and metrics are served."""
 
@@ -130,6 +156,7 @@ class Config:
     broker: BrokerConfig
     alerts: AlertsConfig
     health: HealthConfig
+    workers: WorkersConfig
 
 
 def load_config(path: Path) -> Config:
@@ -168,6 +195,12 @@ def _check_together(config: Config, path: Path) -> None:
     names = [camera.id for camera in config.cameras]
     if len(set(names)) != len(names):
         raise ConfigError(f"{path}:cameras: two cameras have the same id")
+    for number, camera in enumerate(config.cameras):
+        problem = zone_problem(camera.zone)
+        if problem is not None:
+            raise ConfigError(f"{path}:cameras.{number}.zone: {problem}")
+    if (config.workers.socket is None) != (config.workers.started_by == "supervisor"):
+        raise ConfigError(f"{path}:workers.socket: needed for units, and for nothing else")
     if config.appliance.profile is Profile.PRODUCTION and config.broker.tls is None:
         raise ConfigError(f"{path}:broker.tls: required in production")
 
@@ -183,4 +216,3 @@ def _first_problem(err: ValidationError) -> str:
         "extra_forbidden": "unknown key",
     }
     return f"{key}: {reasons.get(problem['type'], problem['msg'])}"
-

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from appliance.records.channel import CaptureReport, VisionReport
+from appliance.records.channel import CaptureReport, PictureState, VisionReport
 from appliance.records.delivery import OutboxCounts
 from appliance.records.deployment import Authorisation
 from appliance.records.health import CameraHealth, HealthReason, HealthRecord, TaskHealth
@@ -71,10 +71,14 @@ def _reasons(observed: Observed) -> tuple[tuple[HealthReason, bool], ...]:
     lost = any(
         report is None and not _is_over(camera_id, observed) for camera_id, report in observed.cameras.items()
     )
+    disturbed = observed.vision is not None and any(
+        camera.state is not PictureState.OK for camera in observed.vision.cameras
+    )
     return (
         (HealthReason.NOT_READY, not observed.is_ready),
         (HealthReason.NOT_ARMED, not observed.is_armed),
         (HealthReason.CAMERA_LOST, observed.is_armed and lost),
+        (HealthReason.CAMERA_DISTURBED, observed.is_armed and disturbed),
         (HealthReason.TASK_FAILING, failing),
         (HealthReason.BROKER_UNREACHABLE, broker is not None and not broker.is_healthy),
         (HealthReason.ALERTS_WAITING, observed.outbox.n_pending_alerts > 0),

@@ -159,6 +159,15 @@ class RingWriter:
             self._take_back()
         return not self._with_reader
 
+    def abandon(self) -> None:
+        """Zero a slot that was not committed, whatever is being written into it; the process ends next.
+
+        Thread: any, for when the writer's own hangs.
+        """
+        slot = self._slot
+        if slot is not None:
+            slot.buffer.fill(0)
+
     def close(self) -> None:
         """Zero a slot that was not committed, and say to the reader that no more comes."""
         if self._slot is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from appliance.compat import Self
 from appliance.errors import ApplianceError, ConfigError
+from appliance.records.channel import PictureState
 from appliance.records.health import HealthReason, HealthRecord
 from appliance.records.wire import dump_record
 
@@ -151,3 +152,8 @@ class _RecordCollector:
             ("wipe_after_capture_ms_max", "Slowest wipe after capture", vision.slowest_wipe_after_capture_ms),
         ):
             yield GaugeMetricFamily(f"appliance_vision_{name}", text, value=value)
+        states = GaugeMetricFamily("appliance_camera_state", "1 for how it is", labels=["camera", "state"])
+        for report in vision.cameras:
+            for state in PictureState:
+                states.add_metric([report.camera_id, state.value], float(report.state is state))
+        yield states

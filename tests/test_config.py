@@ -50,6 +50,9 @@ retention_days = 31
 
 [health]
 port = 9464
+
+[workers]
+started_by = "supervisor"
 """
 
 
@@ -66,6 +69,13 @@ def test_a_good_file_is_read_and_paths_are_relative_to_it(tmp_path: Path) -> Non
     assert resolve_path(path, config.appliance.state_folder) == tmp_path / "state"
 
 
+def test_a_camera_has_its_zone_and_the_whole_picture_without_one(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, GOOD)).cameras[0].zone == ((0, 0), (1, 0), (1, 1), (0, 1))
+    zone = "least_face_width_px = 40\nzone = [[0, 0.25], [1, 0.25], [0.5, 1]]"
+    config = load_config(write(tmp_path, GOOD.replace("least_face_width_px = 40", zone)))
+    assert config.cameras[0].zone == ((0, 0.25), (1, 0.25), (0.5, 1))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -77,10 +87,46 @@ def test_a_good_file_is_read_and_paths_are_relative_to_it(tmp_path: Path) -> Non
         ("least_face_width_px = 40", "least_face_width_px = 39", "cameras.0.least_face_width_px: "),
         ("cooldown_s = 60", 'cooldown_s = "60"', "decision.cooldown_s: "),
         ("detector_width_px = 640", "detector_width_px = 650", "models.detector_width_px: "),
+        (
+            "least_face_width_px = 40",
+            "least_face_width_px = 40\nzone = [[0.1, 0.1], [0.9, 0.9], [0.9, 0.1], [0.1, 0.9]]",
+            "cameras.0.zone: the polygon crosses or touches itself: edges 0 and 2",
+        ),
+        (
+            "least_face_width_px = 40",
+            "least_face_width_px = 40\nzone = [[0.1, 0.1], [0.9, 0.1], [0.5, 0.1001]]",
+            "cameras.0.zone: the polygon has no area",
+        ),
+        (
+            "least_face_width_px = 40",
+            "least_face_width_px = 40\nzone = [[0.1, 0.1], [1.1, 0.1], [0.5, 0.9]]",
+            "cameras.0.zone: point 1 leaves the picture",
+        ),
+        (
+            "least_face_width_px = 40",
+            "least_face_width_px = 40\nzone = [[nan, 0.1], [0.9, 0.1], [0.5, 0.9]]",
+            "cameras.0.zone",
+        ),
+        (
+            "least_face_width_px = 40",
+            "least_face_width_px = 40\nzone = [[0.1, 0.1], [0.9, 0.1]]",
+            "cameras.0.zone: Tuple should have at least 3 items",
+        ),
+        (
+            "least_face_width_px = 40",
+            f"least_face_width_px = 40\nzone = {[[n / 40, n % 2] for n in range(33)]}",
+            "cameras.0.zone: Tuple should have at most 32 items",
+        ),
+        (
+            "least_face_width_px = 40",
+            'least_face_width_px = 40\nzone = [["0", 0], [1, 0], [1, 1]]',
+            "cameras.0.zone.0.0: ",
+        ),
         ('id = "box-1"', 'id = "box/#"', "appliance.id: "),
         ('profile = "development"', 'profile = "covert"', "appliance.profile: "),
         ('profile = "development"', 'profile = "production"', "broker.tls: required in production"),
         ("port = 1883", "port = ", "not a configuration"),
+        ('started_by = "supervisor"', 'started_by = "units"', "workers.socket: needed for units"),
     ],
 )
 def test_what_is_wrong_is_named_by_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:

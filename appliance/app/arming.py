@@ -168,7 +168,9 @@ def _vision_start(config: Config, config_path: Path, addresses: dict[CameraId, C
         frames_k=config.decision.frames_k,
         frames_n=config.decision.frames_n,
         cameras=tuple(
-            VisionCamera(camera_id=camera.id, least_face_width_px=camera.least_face_width_px)
+            VisionCamera(
+                camera_id=camera.id, least_face_width_px=camera.least_face_width_px, zone=camera.zone
+            )
             for camera in config.cameras
         ),
         is_production=config.appliance.profile is Profile.PRODUCTION,

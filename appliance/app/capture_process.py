@@ -2,8 +2,9 @@
 
     python -s -m appliance.app.capture_process --channel /run/appliance/workers.sock --camera entrance
 
-It ends with its channel, with its ring, on SIGTERM, and at the end of the stream. The main thread decodes;
-a second one watches for those ends, because a decoder that hangs must not keep the process alive.
+It ends with its channel, with its ring, on SIGTERM, at the end of the stream, and when its camera gives no
+more pictures. The main thread decodes; a second one watches for those ends, because a decoder that hangs must
+not keep the process alive, with what it remembers of passers-by.
 """
 
 from __future__ import annotations
@@ -12,17 +13,15 @@ import argparse
 import logging
 import os
 import re
-import select
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
 from appliance import __version__
+from appliance.app.capture_watch import EXIT_CLOSED, Watch
 from appliance.errors import (
     ApplianceError,
     ChannelClosedError,
@@ -34,22 +33,20 @@ from appliance.ports import Camera, Clock
 from appliance.records.channel import CaptureEnded, CaptureReport, CaptureStart, WorkerHello, WorkerStop
 from appliance.records.frames import FrameStamp, PictureSize
 from appliance.records.ids import CameraId
+from drivers.cameras.address import parse_address
 from drivers.cameras.factory import open_camera
 from drivers.channel import Channel, connect_channel
 from drivers.clock import SystemClock
 from drivers.process_settings import harden_process
 from drivers.ring import RingWriter, Slot
 
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 120.0  # arming may take its time; the channel's end is seen at once
 READ_TIMEOUT_S = 0.2
-REPORT_INTERVAL_S = 1.0
+REPORT_INTERVAL_S = 0.25
 SLOT_TIMEOUT_S = 1.0
 """How long a file at `fast` waits for a slot, and every stream for its last frames to be looked at."""
-STOP_GRACE_S = 1.0
 STOPPED = "stopped"
 """The code in CaptureEnded when the supervisor or SIGTERM asked for the end."""
-EXIT_CLOSED = 4
-"""The exit code when channel or ring closed; 0 is the end of the stream or a stop, 3 an expected failure."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +60,7 @@ class CaptureLoop:
         camera: Not opened yet.
         start: What the supervisor asked for.
         clock: Stamps the frames.
-        stop: Set by the watching thread.
+        watch: Sets its `stop`, and is told of progress.
     """
 
     def __init__(
@@ -73,38 +70,45 @@ class CaptureLoop:
         camera: Camera,
         start: CaptureStart,
         clock: Clock,
-        stop: threading.Event,
+        watch: Watch,
     ) -> None:
         self._channel, self._writer, self._camera = channel, writer, camera
-        self._start, self._clock, self._stop = start, clock, stop
+        self._start, self._clock, self._watch = start, clock, watch
         self._size = PictureSize(width_px=0, height_px=0)
         self._first_frame_at: datetime | None = None
         self._opened_s = self._reported_s = clock.monotonic_s()
-        self.n_frames = 0
         self.n_frames_skipped = 0
+
+    @property
+    def n_frames(self) -> int:
+        """Return how many frames were decoded."""
+        return self._watch.progress.n_frames
 
     def run(self) -> CaptureEnded:
         """Return why it ended; ChannelClosedError when the supervisor or the reader is gone."""
         try:
             self._camera.open()
-            while not self._stop.is_set():
+            while not self._watch.stop.is_set():
                 self._capture()
+                self._watch.progress.note_turn()
                 self._report_when_due()
             ended = self._ended(STOPPED, "the supervisor asked for it")
         except ChannelClosedError:
             raise
         except EndOfStreamError as err:
+            self._watch.progress.end()
             self._writer.drain(SLOT_TIMEOUT_S)
             ended = self._ended(err.code, str(err), is_end_of_stream=True)
         except ApplianceError as err:
             ended = self._ended(err.code, str(err))
         finally:
+            self._watch.progress.end()
             self._camera.close()
         self._report()
         return ended
 
     def _capture(self) -> None:
-        if self._start.rate == "fast":
+        if self._start.rate == "fast" and not self._watch.progress.is_live:
             self._writer.wait_for_free(SLOT_TIMEOUT_S)
         slot = self._writer.next_slot()
         size = self._camera.read_into(None if slot is None else slot.buffer, READ_TIMEOUT_S)
@@ -119,7 +123,7 @@ class CaptureLoop:
             captured_at=captured_at,
             captured_monotonic_s=captured_s,
         )
-        self.n_frames += 1
+        self._watch.progress.note_frame(captured_s)
         self._hand_over(slot, stamp, size)
 
     def _hand_over(self, slot: Slot | None, stamp: FrameStamp, size: PictureSize) -> None:
@@ -151,55 +155,6 @@ class CaptureLoop:
         )
 
 
-class Watch:
-    """Notice, beside a decoder that may hang, that the process has to end. A daemon thread of its own.
-
-    `stop` is set by WorkerStop and SIGTERM; if the process is still there a second later it is ended.
-    When channel or ring close it is ended at once: nobody is left to hear why.
-    """
-
-    def __init__(self, channel: Channel, ring_fd: int) -> None:
-        self.stop = threading.Event()
-        self.exit_code = EXIT_CLOSED  # what to end with when the supervisor closes the channel
-        self._channel = channel
-        self._ring_fd = os.dup(ring_fd)  # the writer closes its own while this thread still polls
-        # Python runs a signal's handler between two bytecodes of the main thread: not while a decoder hangs.
-        self._signal_end, self._wakeup_end = socket.socketpair()
-        self._wakeup_end.setblocking(False)
-
-    def start(self) -> None:
-        """Take SIGTERM and SIGINT, and watch. Thread: main."""
-        signal.set_wakeup_fd(self._wakeup_end.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _take_note)
-        threading.Thread(target=self._watch, name="watch", daemon=True).start()
-
-    def _watch(self) -> None:
-        poller = select.poll()
-        poller.register(self._channel.fileno(), select.POLLIN)
-        poller.register(self._ring_fd, 0)  # hang-up is always told
-        poller.register(self._signal_end.fileno(), select.POLLIN)
-        grace_ms: float | None = None
-        while events := dict(poller.poll(grace_ms)):
-            if self._ring_fd in events or (self._channel.fileno() in events and self._is_closed()):
-                _end_now(self.exit_code)
-            if self._signal_end.fileno() in events:
-                self.stop.set()
-                poller.unregister(self._signal_end.fileno())
-            if self.stop.is_set():
-                grace_ms = STOP_GRACE_S * 1000
-        _end_now(0)
-
-    def _is_closed(self) -> bool:
-        try:
-            received = self._channel.receive(0.0)
-        except ApplianceError:  # closed, or no supervisor of ours
-            return True
-        if received is not None and isinstance(received.record, WorkerStop):
-            self.stop.set()
-        return False
-
-
 def run_capture(channel: Channel, camera_id: CameraId, clock: Clock) -> int:
     """Be the capture process of one camera and return its exit code. Thread: main.
 
@@ -213,11 +168,12 @@ def run_capture(channel: Channel, camera_id: CameraId, clock: Clock) -> int:
     os.close(ring_fd)
     for warning in writer.warnings:
         logger.warning("%s", warning, extra={"camera_id": camera_id})
-    watch = Watch(channel, sock.fileno())
+    watch = Watch(channel, sock.fileno(), writer, clock)
     watch.start()
     try:
-        camera = open_camera(start.source, start.rate, clock)
-        ended = CaptureLoop(channel, writer, camera, start, clock, watch.stop).run()
+        watch.progress.begin(is_live=parse_address(start.source).kind != "file")
+        camera = open_camera(start.source, start.rate, clock, start.decoder)
+        ended = CaptureLoop(channel, writer, camera, start, clock, watch).run()
     except SourceRefusedError as err:
         ended = CaptureEnded(is_end_of_stream=False, code=err.code, message=_one_line(str(err)), n_frames=0)
     writer.close()
@@ -267,10 +223,6 @@ def _take_start(channel: Channel, camera_id: CameraId) -> tuple[CaptureStart, in
 
 def _one_line(message: str) -> str:
     return re.sub(r"\s+", " ", message)[:500]
-
-
-def _take_note(_number: int, _frame: object) -> None:
-    """Let the wake-up descriptor tell the watching thread; without a handler the signal would kill."""
 
 
 def _end_now(code: int) -> NoReturn:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -61,6 +62,7 @@ class DeploymentRun:
         self._disk_failure: BaseException | None = None
         self._link: BrokerLink | None = None
         self._started_s = clock.monotonic_s()
+        self._counts: OutboxCounts | None = None
         self._n_cool_down = 0
         self._is_erased = False
 
@@ -87,7 +89,9 @@ class DeploymentRun:
             await self._outer.run()
             if self._disk_failure is not None:
                 raise self._disk_failure
-            return self._summary(await self._disk.run(self._outbox.counts))
+            if self._counts is None:
+                self._counts = await self._disk.run(self._outbox.counts)
+            return self._summary(self._counts)
         finally:
             await asyncio.to_thread(self._disk.close)
 
@@ -123,6 +127,12 @@ class DeploymentRun:
         self._note(AuditKind.WATCHLIST_ERASED.value, {"why": reason.value, "deployment_id": deployment_id})
         self._note(AuditKind.AUTHORISATION_ENDED.value, {"deployment_id": deployment_id})
         self._console.print("the list is erased: its single-use key is destroyed")
+        # What nobody has shown by now is too late; its message goes with the deployment (never list 6, 7).
+        self._counts = await self._disk.run(self._outbox.counts)
+        too_late = self._clock.now() + timedelta(days=1)  # later than any of them lives
+        for alert_id in await self._disk.run(partial(self._outbox.expire, too_late)):
+            self._note(AuditKind.ALERT_EXPIRED.value, {"alert_id": alert_id})
+        await self._disk.run(partial(self._outbox.forget_deployment, deployment_id))
 
     async def _on_alert(self, alert: VisionAlert, ciphertext: bytes) -> None:
         admission = await self._delivery.admit(

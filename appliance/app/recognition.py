@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sys
@@ -15,11 +16,13 @@ from appliance.compat import StrEnum
 from appliance.config import CameraConfig, Config, resolve_path
 from appliance.deployment.authority import is_over
 from appliance.ports import Clock
-from appliance.records.channel import CaptureStart, VisionAlert, VisionArmed
+from appliance.records.channel import CHANNEL_RECORDS, CaptureStart, VisionAlert, VisionArmed
+from appliance.records.health import HealthRecord
+from appliance.records.wire import prepare_records
 from appliance.supervisor.capture_task import CaptureTask
 from appliance.supervisor.tasks import Supervisor, TaskSpec
 from appliance.supervisor.vision_task import VisionTask
-from appliance.supervisor.workers import WorkerDoor, WorkerProcess, start_worker
+from appliance.supervisor.workers import UnitWorker, Worker, WorkerDoor, WorkerKey, start_worker
 from drivers.channel import listen_channels
 from drivers.process_settings import worker_environment
 from drivers.ring import create_ring
@@ -67,7 +70,10 @@ class Recognition:
         self._socket_path = socket_path
         self._on_camera = on_camera
         self._ends_with_video = ends_with_video
-        self._door = WorkerDoor(__version__)
+        expected: list[WorkerKey] = [("vision", None)]
+        expected += [("capture", camera.id) for camera in config.cameras]
+        self._door = WorkerDoor(__version__, expected)
+        self._are_units = config.workers.started_by == "units"
         self.vision = VisionTask(
             door=self._door,
             launch=lambda: self._launch("vision_process"),
@@ -111,6 +117,7 @@ class Recognition:
 
         Every worker has ended when this returns or raises.
         """
+        await asyncio.to_thread(prepare_records, (*CHANNEL_RECORDS, HealthRecord))
         listener = await listen_channels(self._socket_path, self._door.knock)
         try:
             await self.supervisor.run()
@@ -124,7 +131,12 @@ class Recognition:
             source = str(resolve_path(config_path, source))
         return CaptureTask(
             start=CaptureStart(
-                camera_id=camera.id, source=source, rate=camera.rate, n_slots=N_SLOTS, slot_bytes=slot_bytes
+                camera_id=camera.id,
+                source=source,
+                rate=camera.rate,
+                decoder=camera.decoder,
+                n_slots=N_SLOTS,
+                slot_bytes=slot_bytes,
             ),
             door=self._door,
             vision=self.vision,
@@ -142,7 +154,9 @@ class Recognition:
             ),
         )
 
-    async def _launch(self, module: str, *arguments: str) -> WorkerProcess:
+    async def _launch(self, module: str, *arguments: str) -> Worker:
+        if self._are_units:
+            return UnitWorker()
         # -s and not -I: isolated mode ignores PYTHONMALLOC. The present folder comes first on the path of
         # -c and -m alike, and nothing that lies there may pass for our code.
         code = f"import sys; sys.path.pop(0); from appliance.app.{module} import main; sys.exit(main())"

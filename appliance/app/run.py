@@ -81,7 +81,7 @@ def _run_locked(
                 clock=clock,
                 console=console,
                 ends_with_video=ends_with_video,
-                socket_path=Path(folder) / "workers",
+                socket_path=Path(config.workers.socket or Path(folder) / "workers"),
                 notifier=ServiceManager.from_environment(),
             )
             return asyncio.run(run.run())

@@ -38,6 +38,16 @@ def _table(record: HealthRecord) -> Table:
             f"{camera.width_px}x{camera.height_px}, {camera.n_frames} frames" if camera.has_frames else "lost"
         )
         table.add_row(f"camera {camera.camera_id}", state)
+    for report in record.vision.cameras if record.vision else ():
+        table.add_row(f"picture of {report.camera_id}", report.state.value.replace("_", " "))
+        minute = report.last_minute or report.current_minute
+        if minute is not None:
+            table.add_row(
+                "  its last minute",
+                f"{minute.n_detected} detected, {minute.n_outside_zone} outside the zone,"
+                f" {minute.n_too_small} too small, {minute.n_blurred} blurred,"
+                f" {minute.n_turned_away} turned away, {minute.n_dark} dark, {minute.n_searched} searched",
+            )
     for task in record.tasks:
         if task.n_restarts or task.n_bugs:
             table.add_row(f"task {task.name}", f"{task.n_restarts} restarts, last: {task.last_code}")

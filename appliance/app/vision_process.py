@@ -17,7 +17,9 @@ from uuid import uuid4
 
 from appliance import __version__
 from appliance.alerts.sealing import seal_alert
+from appliance.app.capture_watch import EXIT_CLOSED
 from appliance.app.watchlist_source import OpenedList, open_sealed_list
+from appliance.errors import ChannelClosedError
 from appliance.logs import set_up_logging
 from appliance.ports import Clock
 from appliance.records.alerts import AlertDetail, SealedKey
@@ -29,18 +31,22 @@ from appliance.records.channel import (
     VisionReport,
     VisionStart,
 )
-from appliance.records.ids import AlertId
+from appliance.records.ids import AlertId, CameraId
 from appliance.vision.analysis import FrameAnalysis
 from appliance.vision.claims import AlertSealer, Matcher
-from appliance.vision.counts import Counts
+from appliance.vision.counts import CameraWatch, Counts
 from appliance.vision.decision import Decider
+from appliance.vision.field_counts import FaceMeasures
 from appliance.vision.gallery import Gallery
 from appliance.vision.gate import SizeGate
 from appliance.vision.intake import FrameSource, Intake
+from appliance.vision.picture_state import PictureWatch
+from appliance.vision.picture_statistics import PictureBench
 from appliance.vision.pipeline import Pipeline
 from appliance.vision.warm_up import warm_up
 from appliance.vision.work import HeldFrame, TemplateBench
 from appliance.vision.worker import VisionWorker
+from appliance.vision.zone import Zone
 from drivers.arena import Arena, ArenaRegion
 from drivers.channel import connect_channel
 from drivers.clock import SystemClock
@@ -51,8 +57,10 @@ from models.pairs import ModelPair, open_pair, pair_bytes
 from models.synthetic import synthetic_face, synthetic_points
 
 logger = logging.getLogger(__name__)
-OTHER_BYTES = 4 << 20
-"""Benches, the warm-up picture and alignment; networks and gallery come on top."""
+OTHER_BYTES = 6 << 20
+"""Benches, the warm-up picture, alignment and one frame's statistics; networks and gallery come on top."""
+CAMERA_BYTES = 48 << 10
+"""The reference of one camera's scene."""
 N_BENCHES = 2
 
 
@@ -66,8 +74,13 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to handle
     warnings = harden_process() + lock_memory() + check_clearing() + check_swap()
     clock = SystemClock()
+    try:
+        channel = connect_channel(arguments.channel)
+    except ChannelClosedError as err:
+        logger.warning("%s", err)
+        return EXIT_CLOSED
     worker = VisionWorker(
-        channel=connect_channel(arguments.channel),
+        channel=channel,
         clock=clock,
         version=__version__,
         settings_warnings=warnings,
@@ -100,7 +113,9 @@ class ArmedParts:
         self._arena = Arena(_arena_bytes(start) + opened.template_bytes, is_clearing=is_clearing)
         regions = self._arena.region(), self._arena.region()
         pair = _open_networks(start, regions)
-        self._analysis = _analysis(start, pair, regions, self._counts)
+        self._watches = _watches(start, self._arena)
+        measures = FaceMeasures(self._arena.region())
+        self._analysis = _analysis(start, pair, regions, self._counts, self._watches, measures)
         began_s = clock.monotonic_s()
         codec = PillowCodec()
         warm_up(
@@ -131,7 +146,9 @@ class ArmedParts:
     def report(self) -> VisionReport:
         """Return the counts so far."""
         return self._counts.report(
-            n_frames_dropped=self._intake.frames.n_dropped, n_tracks=self._analysis.n_faces_seen
+            n_frames_dropped=self._intake.frames.n_dropped,
+            n_tracks=self._analysis.n_faces_seen,
+            cameras=tuple(watch.report() for watch in self._watches.values()),
         )
 
     def clear(self) -> None:
@@ -174,7 +191,8 @@ def _arena_bytes(start: VisionStart) -> int:
         detector_height_px=start.detector_height_px,
         largest_frame_bytes=start.largest_frame_bytes,
     )
-    return networks.detector_bytes + networks.embedder_bytes + OTHER_BYTES
+    cameras_bytes = CAMERA_BYTES * len(start.cameras)
+    return networks.detector_bytes + networks.embedder_bytes + cameras_bytes + OTHER_BYTES
 
 
 def _open_networks(start: VisionStart, regions: tuple[ArenaRegion, ArenaRegion]) -> ModelPair:
@@ -191,7 +209,12 @@ def _open_networks(start: VisionStart, regions: tuple[ArenaRegion, ArenaRegion])
 
 
 def _analysis(
-    start: VisionStart, pair: ModelPair, regions: tuple[ArenaRegion, ArenaRegion], counts: Counts
+    start: VisionStart,
+    pair: ModelPair,
+    regions: tuple[ArenaRegion, ArenaRegion],
+    counts: Counts,
+    watches: dict[CameraId, CameraWatch],
+    measures: FaceMeasures,
 ) -> FrameAnalysis:
     return FrameAnalysis(
         detector=pair.detector,
@@ -199,11 +222,30 @@ def _analysis(
         detector_region=regions[0],
         embedder_region=regions[1],
         gates={
-            camera.camera_id: SizeGate(least_face_width_px=camera.least_face_width_px)
+            camera.camera_id: SizeGate(
+                least_face_width_px=camera.least_face_width_px, zone=Zone(points=camera.zone)
+            )
             for camera in start.cameras
         },
         counts=counts,
+        watches=watches,
+        measures=measures,
     )
+
+
+def _watches(start: VisionStart, arena: Arena) -> dict[CameraId, CameraWatch]:
+    bench = PictureBench(arena.region())
+    return {
+        camera.camera_id: CameraWatch(
+            camera_id=camera.camera_id,
+            picture=PictureWatch(
+                least_face_width_px=camera.least_face_width_px,
+                bench=bench,
+                reference_region=arena.region(),
+            ),
+        )
+        for camera in start.cameras
+    }
 
 
 def _sealer(arm: VisionArm) -> AlertSealer:

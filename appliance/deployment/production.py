@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Mapping
 
 from appliance.errors import AuthorityError
@@ -46,11 +47,23 @@ def refuse_unfit(
 def _is_this_machine(host: str | None) -> bool:
     if host is None:
         return False
-    if host.lower().rstrip(".") in ("localhost", "localhost.localdomain", "ip6-localhost"):
+    name = host.lower().rstrip(".")
+    if name in ("localhost", "localhost.localdomain", "ip6-localhost") or name.endswith(".localhost"):
         return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
+    address = _address_of(name)
+    if address is None:
         return False
     mapped = getattr(address, "ipv4_mapped", None) or address
     return bool(mapped.is_loopback or mapped.is_unspecified)
+
+
+def _address_of(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        pass
+    try:
+        # The C library also takes 127.1, 2130706433 and 0x7f.0.0.1, and so does whoever opens the stream.
+        return ipaddress.IPv4Address(socket.inet_aton(name))
+    except OSError:
+        return None

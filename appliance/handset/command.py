@@ -98,7 +98,12 @@ class JsonOfficer:
 
 def build_app(open_link: OpenLink, clock: Clock) -> typer.Typer:
     """Return the command, given how a broker is reached and the clock."""
-    app = typer.Typer(help="An officer's handset in a terminal.", no_args_is_help=True)
+    app = typer.Typer(
+        help="An officer's handset in a terminal.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
     _add_init(app)
     _add_listen(app, open_link, clock)
     _add_decide(app, open_link, clock)

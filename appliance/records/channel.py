@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from appliance.compat import StrEnum
 from appliance.records.alerts import SealedKey
 from appliance.records.deployment import OperatingPoint, Recipient
 from appliance.records.ids import AlertId, ApplianceId, AuthorisationId, CameraId, EntryId
 from appliance.records.times import UtcTime
+from appliance.records.zone import ZonePoint
 
 WorkerRole = Literal["vision", "capture"]
 
@@ -65,10 +67,11 @@ class CaptureEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionCamera:
-    """What the vision worker needs to know of a camera."""
+    """What the vision worker needs to know of a camera; faces outside `zone` are counted, never searched."""
 
     camera_id: CameraId
     least_face_width_px: int
+    zone: tuple[ZonePoint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +132,53 @@ class VisionArmed:
     warnings: tuple[str, ...]
 
 
+class PictureState(StrEnum):
+    """What is wrong with a camera's picture; `moved` stops the camera until a person starts it again."""
+
+    OK = "ok"
+    MOVED = "moved"
+    DEFOCUSED = "defocused"
+    GLARED = "glared"
+    FOGGED = "fogged"
+    FROZEN = "frozen"
+    DARK = "dark"
+    LOW_PASS_RATE = "low_pass_rate"  # noqa: S105  a share of faces, no password
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldMinute:
+    """What a camera's detections came to in one minute; a face may be blurred, turned away and dark at once.
+
+    `monotonic_minute` counts minutes of the clock that all processes of the machine share. `n_detected` is
+    every detection; `n_outside_zone` and `n_too_small` are not looked at any further.
+    """
+
+    monotonic_minute: int
+    n_detected: int
+    n_outside_zone: int
+    n_too_small: int
+    n_blurred: int
+    n_turned_away: int
+    n_dark: int
+    n_searched: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionCameraReport:
+    """How a camera's picture is, and its field counts of the current and of the last full minute.
+
+    `is_scene_known` is False until the picture held still long enough to be compared with: a camera that is
+    moved before cannot be told. `state_since_monotonic_s` is the capture of the frame that settled the state.
+    """
+
+    camera_id: CameraId
+    state: PictureState
+    state_since_monotonic_s: float
+    is_scene_known: bool
+    current_minute: FieldMinute | None
+    last_minute: FieldMinute | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionReport:
     """Vision worker to supervisor, about once a second: counts and ages, never a score."""
@@ -142,6 +192,7 @@ class VisionReport:
     n_probes_wiped: int
     slowest_wipe_after_decision_ms: float
     slowest_wipe_after_capture_ms: float
+    cameras: tuple[VisionCameraReport, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

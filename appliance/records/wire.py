@@ -6,6 +6,7 @@ received bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -39,6 +40,12 @@ def parse_record(kind: type[RecordT], data: bytes, *, limit_bytes: int) -> Recor
     except ValidationError as err:
         raise RecordError(f"{kind.__name__}: {_first_problem(err)}") from None  # the cause quotes the value
     return record
+
+
+def prepare_records(kinds: Iterable[type[object]]) -> None:
+    """Build the parsers of records now; the first use would build one on the event loop, in milliseconds."""
+    for kind in kinds:
+        _adapter(kind)
 
 
 def schema_of(kind: type[object]) -> dict[str, Any]:

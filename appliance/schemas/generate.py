@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from appliance.envelope import Envelope
-from appliance.records import alerts, channel, deployment, watchlist
+from appliance.records import alerts, channel, deployment, health, watchlist
 from appliance.records.wire import schema_of
 
 WIRE_RECORDS: tuple[type[object], ...] = (
@@ -22,6 +22,7 @@ WIRE_RECORDS: tuple[type[object], ...] = (
     watchlist.WrappedListKey,
     watchlist.WatchlistHeader,
     watchlist.WatchlistIndex,
+    health.HealthRecord,
     *channel.CHANNEL_RECORDS,
 )
 

@@ -12,11 +12,15 @@ from appliance.compat import TimeoutErrors, timeout
 from appliance.errors import ApplianceError, WorkerError
 from appliance.records.channel import CaptureEnded, CaptureReport, CaptureStart, VisionAttach, WorkerFault
 from appliance.supervisor.vision_task import VisionTask
-from appliance.supervisor.workers import SupervisorChannel, WorkerDoor, WorkerProcess, fault_of
+from appliance.supervisor.workers import SupervisorChannel, Worker, WorkerDoor, fault_of
 
 logger = logging.getLogger(__name__)
-SILENT_S = 5.0
+OPENING_S = 7.0
+"""Opening a camera may take 5 s, and nothing is reported meanwhile."""
+SILENT_S = 2.0
+"""A capture process reports four times a second; one that is silent hangs."""
 CHECK_S = 0.5
+RETRYABLE_CODES = ("camera.lost", "camera.stalled")
 
 
 class Socket(Protocol):
@@ -70,7 +74,7 @@ class CaptureTask:
         start: CaptureStart,
         door: WorkerDoor,
         vision: VisionTask,
-        launch: Callable[[], Awaitable[WorkerProcess]],
+        launch: Callable[[], Awaitable[Worker]],
         make_ring: Callable[[], Ring],
         on_started: Callable[[CaptureReport], None],
         on_lost: Callable[[ApplianceError], None],
@@ -83,14 +87,18 @@ class CaptureTask:
 
     async def run(self) -> None:
         """Serve one capture process; return when its file is over, raise when it must start again."""
-        generation = await self._vision.wait_armed()
         self.state.report = None
         waiting = asyncio.ensure_future(self._door.wait("capture", self._start.camera_id))
         process = await self._launch()
-        ring = self._make_ring()
+        ring: Ring | None = None
         channel: SupervisorChannel | None = None
         try:
-            channel = await waiting
+            # It starts beside the vision worker, and opens its camera when that is armed: no frame before.
+            arrival = await waiting
+            channel = arrival.channel
+            process.meet(arrival.pid)
+            generation = await self._vision.wait_armed()
+            ring = await asyncio.to_thread(self._make_ring)
             await channel.send(self._start, descriptors=(ring.fd, ring.writer_end.fileno()))
             attach = VisionAttach(
                 camera_id=self._start.camera_id,
@@ -108,7 +116,8 @@ class CaptureTask:
             if channel is not None:
                 channel.close()
             await process.end()
-            await asyncio.to_thread(ring.close)
+            if ring is not None:
+                await asyncio.to_thread(ring.close)
         self.state.is_over = True
         self.over.set()
 
@@ -122,8 +131,8 @@ class CaptureTask:
                     record = (await channel.receive()).record
             except TimeoutErrors:
                 silent_s += CHECK_S
-                if silent_s >= SILENT_S:
-                    raise WorkerError(f"the capture process was silent for {SILENT_S:.0f} s") from None
+                if silent_s >= (OPENING_S if self.state.report is None else SILENT_S):
+                    raise WorkerError(f"the capture process was silent for {silent_s:g} s") from None
                 continue
             silent_s = 0.0
             match record:
@@ -133,7 +142,7 @@ class CaptureTask:
                     return
                 case CaptureEnded():
                     raise WorkerError(
-                        record.message, code=record.code, is_retryable=record.code == "camera.lost"
+                        record.message, code=record.code, is_retryable=record.code in RETRYABLE_CODES
                     )
                 case WorkerFault():
                     raise fault_of(record)

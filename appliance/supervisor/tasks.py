@@ -15,7 +15,7 @@ from appliance.ports import Clock
 logger = logging.getLogger(__name__)
 FIRST_BACK_OFF_S = 0.2
 LONGEST_BACK_OFF_S = 10.0
-HEALTHY_S = 30.0
+HEALTHY_S = 10.0
 """A task that ran so long starts again with the shortest back-off."""
 BUG_BUDGET = 5
 BUG_WINDOW_S = 120.0

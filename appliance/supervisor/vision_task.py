@@ -19,7 +19,7 @@ from appliance.records.channel import (
     VisionStart,
     WorkerFault,
 )
-from appliance.supervisor.workers import SupervisorChannel, WorkerDoor, WorkerProcess, fault_of
+from appliance.supervisor.workers import SupervisorChannel, Worker, WorkerDoor, fault_of
 
 logger = logging.getLogger(__name__)
 ARMING_S = 60.0
@@ -43,18 +43,20 @@ class VisionTask:
         self,
         *,
         door: WorkerDoor,
-        launch: Callable[[], Awaitable[WorkerProcess]],
+        launch: Callable[[], Awaitable[Worker]],
         start: VisionStart,
         arm: VisionArm,
         open_vault: Callable[[], Awaitable[tuple[bytes, int]]],
         close_descriptor: Callable[[int], None],
         on_alert: Callable[[VisionAlert, bytes], Awaitable[None]],
         on_armed: Callable[[VisionArmed], Awaitable[None]],
+        silent_s: float = SILENT_S,
     ) -> None:
         self._door, self._launch = door, launch
         self._start, self._arm = start, arm
         self._open_vault, self._close_descriptor = open_vault, close_descriptor
         self._on_alert, self._on_armed = on_alert, on_armed
+        self._silent_s = silent_s
         self._channel: SupervisorChannel | None = None
         self._is_armed = asyncio.Event()
         self.generation = 0
@@ -67,7 +69,9 @@ class VisionTask:
         process = await self._launch()
         channel: SupervisorChannel | None = None
         try:
-            channel = await waiting
+            arrival = await waiting
+            channel = arrival.channel
+            process.meet(arrival.pid)
             await self._hand_over(channel)
             await self._serve(channel)
         finally:
@@ -115,10 +119,10 @@ class VisionTask:
     async def _serve(self, channel: SupervisorChannel) -> None:
         while True:
             try:
-                async with timeout(SILENT_S):
+                async with timeout(self._silent_s):
                     received = await channel.receive()
             except TimeoutErrors:
-                raise WorkerError(f"the vision worker was silent for {SILENT_S:.0f} s") from None
+                raise WorkerError(f"the vision worker was silent for {self._silent_s:g} s") from None
             match received.record:
                 case VisionReport() as report:
                     self.report = report

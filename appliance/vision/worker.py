@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from appliance.errors import ApplianceError, ChannelClosedError, ProcessSettingsError, RecordError
@@ -188,4 +189,7 @@ class VisionWorker:
         self._intake.stop()
         if self._armed is not None:
             self._armed.pipeline.stop()
+            # Decided before the end: an alert is not lost because its worker was told to stop meanwhile.
+            with suppress(ChannelClosedError):
+                self._send_alerts()
             self._armed.clear()

@@ -79,7 +79,7 @@ def public_address(source: str) -> str:
 
 
 def has_launch_characters(text: str) -> bool:
-    """Say whether a GStreamer launch string, where addresses stand unquoted, would read more than an address."""
+    """Say whether a GStreamer launch string, which quotes nothing, would read more than one word."""
     return any(character.isspace() or character in "\"'`!\\" for character in text)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from appliance.compat import assert_never
 from appliance.ports import Camera, Clock
 from drivers.cameras.address import parse_address
 from drivers.cameras.file_camera import FileCamera
@@ -26,15 +25,10 @@ def open_camera(source: str, rate: PlayRate, clock: Clock, decoder: Decoder = "s
         SourceRefusedError: The address is not allowed.
     """
     address = parse_address(source)
-    match address.kind:
-        case "file":
-            return FileCamera(Path(address.target), rate, clock)
-        case "csi":
-            return JetsonCamera(address)
-        case "rtsp":
-            return RtspCamera(address.target, clock) if decoder == "software" else JetsonCamera(address)
-        case "usb":
-            is_software = decoder == "software"
-            return UsbCamera(Path(address.target), clock) if is_software else JetsonCamera(address)
-        case other:
-            assert_never(other)
+    if address.kind == "file":
+        return FileCamera(Path(address.target), rate, clock)
+    if address.kind == "csi" or decoder == "hardware":
+        return JetsonCamera(address)
+    if address.kind == "rtsp":
+        return RtspCamera(address.target, clock)
+    return UsbCamera(Path(address.target), clock)

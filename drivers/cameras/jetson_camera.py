@@ -6,7 +6,6 @@ behaves as that source says.
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from drivers.cameras.picture import check_room
 from drivers.cameras.usb_camera import resolve_device
 
 LATENCY_MS = 150
-"""How long RTSP packets wait for their order; jetson_utils' own 10 ms is too short: IP cameras want 100 to 200."""
+"""How long RTSP packets wait for their order: IP cameras want 100 to 200, jetson_utils' own is 10."""
 FIRST_PICTURE_S = 5.0
 LONGEST_SILENCE_S = 1.0
 _N_BUFFERS = 4
@@ -105,8 +104,7 @@ class JetsonCamera:
         self._speak()
 
     def _take(self, image: Any, slot: npt.NDArray[np.uint8] | None) -> PictureSize:
-        self._jetson.cudaDeviceSynchronize()  # the conversion to RGB is only queued yet
-        pixels: npt.NDArray[np.uint8] = self._jetson.cudaToNumpy(image)  # an alias, not a copy
+        pixels = self._pixels_of(image)
         height_px, width_px = pixels.shape[:2]
         size = PictureSize(width_px=width_px, height_px=height_px)
         try:
@@ -116,6 +114,14 @@ class JetsonCamera:
         finally:
             pixels.fill(0)
         return size
+
+    def _pixels_of(self, image: Any) -> npt.NDArray[np.uint8]:
+        try:
+            self._jetson.cudaDeviceSynchronize()  # the conversion to RGB is only queued yet
+            pixels: npt.NDArray[np.uint8] = self._jetson.cudaToNumpy(image)  # an alias, not a copy
+        except Exception as err:  # the library raises nothing more exact
+            raise CameraLostError(f"{self._name}: the picture cannot be read") from err
+        return pixels
 
     def _note_silence(self, timeout_s: float) -> None:
         self._silent_s += timeout_s

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 OPEN_TIMEOUT_S = 4.0
 READ_TIMEOUT_S = 1.0
-"""The longest silence of a camera. FFmpeg loses its place in a stream when a read is broken off earlier."""
+"""The longest silence of a camera. FFmpeg loses its place in a stream when a read is broken off, so it is no
+less; and it hands out the last picture only then, so that a stall is told after one or two of these."""
 CODECS = "h264,hevc,mpeg4,mjpeg,vp8,vp9,libdav1d,av1,rawvideo"
 LARGEST_PICTURE_PX = 7680 * 4320  # 8K UHD, ITU-R BT.2020
 
@@ -64,7 +65,7 @@ class LiveStream:
             raise CameraSourceError(f"{self._name}: has no video in it")
         stream = self._container.streams.video[0]
         context = stream.codec_context
-        if context is None or context.name not in CODECS.split(","):
+        if context.name not in CODECS.split(","):
             raise CameraSourceError(f"{self._name}: sends video in a codec that is not allowed")
         # One thread: each more keeps another picture in memory, and gives it a picture later.
         context.thread_count = 1
@@ -73,7 +74,7 @@ class LiveStream:
         self._packets = self._container.demux(stream)
 
     def read_into(self, slot: npt.NDArray[np.uint8] | None, timeout_s: float) -> PictureSize | None:
-        """Decode the next picture; see ports.Camera. A silent stream is waited for up to 1 s, not less.
+        """Decode the next picture; see ports.Camera. A silent stream is waited for 1 s, not less.
 
         Raises:
             CameraStalledError: Nothing came for 1 s.
@@ -130,7 +131,7 @@ class LiveStream:
 
         if isinstance(err, (error.HTTPUnauthorizedError, error.HTTPForbiddenError)):
             return CameraSourceError(f"{self._name}: refuses the user name or the password")
-        if isinstance(err, (PermissionError, error.InvalidDataError, error.DecoderNotFoundError)):
+        if isinstance(err, (PermissionError, error.DecoderNotFoundError)):
             return CameraSourceError(f"{self._name}: cannot be used ({_reason(err)})")
         if isinstance(err, error.ExitError):
             return CameraLostError(f"{self._name}: no stream within {OPEN_TIMEOUT_S:g} s")

@@ -37,8 +37,8 @@ class UsbCamera:
 
     def __init__(self, device: Path, clock: Clock, open_device: OpenDevice | None = None) -> None:
         self._device = device
-        self._open_device = open_device or open_v4l2
-        self._stream = LiveStream(str(device), self._connect, clock)
+        opener = open_v4l2 if open_device is None else open_device
+        self._stream = LiveStream(str(device), lambda: opener(device), clock)
 
     def open(self) -> None:
         """Open the device; see LiveStream. CameraLostError when it is not plugged in or in use."""
@@ -52,9 +52,6 @@ class UsbCamera:
         """Close the device."""
         self._stream.close()
 
-    def _connect(self) -> InputContainer:
-        return self._open_device(resolve_device(self._device))
-
 
 def resolve_device(device: Path) -> Path:
     """Return the `/dev/videoN` that a device or a link names.
@@ -63,21 +60,20 @@ def resolve_device(device: Path) -> Path:
         CameraLostError: It is not there: not plugged in.
         SourceRefusedError: It leads to something else.
     """
-    try:
-        found = device.resolve(strict=True)
-    except (OSError, RuntimeError) as err:
-        raise CameraLostError(f"{device}: no such camera: is it plugged in?") from err
-    if not is_video_node(found):
-        raise SourceRefusedError(f"{device} leads to {found}, which is no video device")
-    return found
+    found = device.resolve()
+    if is_video_node(found):
+        return found
+    if not found.exists():
+        raise CameraLostError(f"{device}: no such camera: is it plugged in?")
+    raise SourceRefusedError(f"{device} leads to {found}, which is no video device")
 
 
 def open_v4l2(device: Path) -> InputContainer:
-    """Open a video device by PyAV; raises PyAV's errors."""
+    """Open a video device by PyAV, its links followed; raises PyAV's errors and those of `resolve_device`."""
     import av
 
     return av.open(
-        str(device),
+        str(resolve_device(device)),
         mode="r",
         format="v4l2",
         options={"codec_whitelist": CODECS},

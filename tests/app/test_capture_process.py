@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from appliance.app.capture_process import EXIT_CLOSED
-from appliance.errors import ChannelClosedError
-from appliance.records.channel import CaptureEnded, CaptureReport, CaptureStart, WorkerHello, WorkerStop
+from appliance.app.capture_watch import EXIT_CLOSED
+from appliance.records.channel import CaptureStart, WorkerStop
 from appliance.records.frames import PictureSize
-from appliance.records.ids import CameraId
 from drivers.cameras.writer import VideoWriter
-from drivers.channel import Channel
 from drivers.clock import SystemClock
 from drivers.process_settings import worker_environment
-from drivers.ring import RingReader, create_ring
+from tests.fakes.capture import (
+    CAMERA,
+    COMMAND,
+    N_SLOTS,
+    SIZE,
+    SLOT_BYTES,
+    Supervisor,
+    write_video,
+)
 
-CAMERA = CameraId("entrance")
-N_SLOTS, SLOT_BYTES = 4, 320 * 240 * 3
-SIZE = PictureSize(width_px=64, height_px=48)
-COMMAND = [sys.executable, "-s", "-m", "appliance.app.capture_process"]
 HANGING = """
 import sys, threading
 from appliance.app import capture_process
@@ -45,98 +44,11 @@ capture_process.main(sys.argv[1:])
 """
 
 
-@dataclass
-class Supervisor:
-    """Start a capture process, give it a ring, and read what it sends."""
-
-    folder: Path
-    reports: list[CaptureReport] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.ring = create_ring(N_SLOTS, SLOT_BYTES)
-        self.reader = RingReader(self.ring.fd, self.ring.reader_end, N_SLOTS, SLOT_BYTES, CAMERA)
-
-    def launch(self, command: list[str] = COMMAND) -> None:
-        path = self.folder / "workers.sock"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            listener.bind(str(path))
-            listener.listen(1)
-            listener.settimeout(5.0)
-            self.process = subprocess.Popen(
-                [*command, "--channel", str(path), "--camera", CAMERA],
-                env=worker_environment(os.environ),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            self.sock, _ = listener.accept()
-        self.channel = Channel(self.sock)
-        hello = self.channel.receive(5.0)
-        assert hello is not None
-        assert isinstance(hello.record, WorkerHello)
-        assert (hello.record.role, hello.record.camera_id) == ("capture", CAMERA)
-
-    def start(self, source: str, rate: str = "fast") -> None:
-        start = CaptureStart(
-            camera_id=CAMERA,
-            source=source,
-            rate=rate,  # type: ignore[arg-type]  # a str
-            n_slots=N_SLOTS,
-            slot_bytes=SLOT_BYTES,
-        )
-        self.channel.send(start, descriptors=[self.ring.fd, self.ring.writer_end.fileno()])
-        self.ring.writer_end.close()
-
-    def read_until_closed(self) -> list[tuple[int, int]]:
-        """Return number and first byte of each frame."""
-        seen: list[tuple[int, int]] = []
-        while True:
-            try:
-                frame = self.reader.receive(5.0)
-            except ChannelClosedError:
-                return seen
-            assert frame is not None
-            seen.append((frame.frame.stamp.frame_number, int(frame.frame.pixels[0, 0, 0])))
-            self.reader.release(frame)
-
-    def ended(self) -> CaptureEnded:
-        """Return its last words, noting the reports before them."""
-        while True:
-            received = self.channel.receive(5.0)
-            assert received is not None
-            if isinstance(received.record, CaptureEnded):
-                return received.record
-            assert isinstance(received.record, CaptureReport)
-            self.reports.append(received.record)
-
-    def exit_code(self, timeout_s: float = 2.0) -> int:
-        return self.process.wait(timeout_s)
-
-    def errors(self) -> str:
-        assert self.process.stderr is not None
-        return self.process.stderr.read()
-
-    def close(self) -> None:
-        self.reader.close()
-        self.ring.close()
-        if hasattr(self, "process"):
-            self.process.kill()
-            self.process.communicate()
-            self.channel.close()
-
-
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     supervisor = Supervisor(tmp_path)
     yield supervisor
     supervisor.close()
-
-
-def write_video(path: Path, n_pictures: int) -> str:
-    with VideoWriter(path, SIZE, 25, is_lossless=True) as writer:
-        for number in range(n_pictures):
-            writer.add(np.full((48, 64, 3), number, np.uint8))
-    return str(path)
 
 
 def test_all_frames_in_order_then_the_end_of_the_stream(supervisor: Supervisor, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from appliance.errors import CameraError, CameraSourceError, EndOfStreamError
+from appliance.errors import CameraError, CameraSourceError
 from appliance.ports import Camera
 from appliance.records.frames import PictureSize
 
@@ -18,7 +19,12 @@ LARGEST_BYTES = 1920 * 1080 * 3
 
 
 class CameraContract:
-    """Run with pytest by a class Test... that inherits from this."""
+    """Run with pytest by a class Test... that inherits from this.
+
+    `END` is what the end of the stream is: of a file its end, of a live camera a loss.
+    """
+
+    END: ClassVar[type[CameraError]]
 
     @abstractmethod
     def make_camera(self, folder: Path, pictures: list[npt.NDArray[np.uint8]]) -> Camera:
@@ -73,8 +79,10 @@ class CameraContract:
         for _ in pictures:
             self.read(camera, None)
         for _ in range(2):
-            with pytest.raises(EndOfStreamError):
+            with pytest.raises(self.END) as caught:
                 self.read(camera, None)
+            assert type(caught.value) is self.END
+            assert "\n" not in str(caught.value)
         camera.close()
 
     def test_picture_larger_than_the_slot_is_refused_and_writes_nothing(
@@ -100,3 +108,18 @@ class CameraContract:
         camera.open()
         camera.close()
         camera.close()
+
+    def test_closed_camera_gives_no_picture(
+        self, tmp_path: Path, pictures: list[npt.NDArray[np.uint8]]
+    ) -> None:
+        camera = self.make_camera(tmp_path, pictures)
+        camera.open()
+        self.read(camera, None)
+        camera.close()
+        slot = np.full(LARGEST_BYTES, 255, np.uint8)
+        with pytest.raises(CameraError):
+            camera.read_into(slot, READ_TIMEOUT_S)
+        assert (slot == 255).all()
+
+    def test_camera_that_was_never_opened_closes(self, tmp_path: Path) -> None:
+        self.make_unusable(tmp_path).close()

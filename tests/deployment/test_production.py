@@ -70,7 +70,6 @@ def test_a_stream_from_this_machine_is_refused(host: str) -> None:
         judge("rtsp", host)
 
 
-@pytest.mark.xfail(strict=True, reason="ipaddress does not read what the resolver reads as 127.0.0.1")
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.0.0.1", "gate.localhost"])
 def test_another_way_to_write_this_machine_is_refused(host: str) -> None:
     with pytest.raises(AuthorityError, match="this machine"):

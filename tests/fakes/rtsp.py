@@ -1,8 +1,8 @@
 """A real RTSP server for tests, as a process of its own that can be stopped, stalled and changed.
 
-GStreamer's server under the system's Python is used where it is installed; elsewhere Debian's and Ubuntu's packages
-are unpacked into a cache folder and run from there, without root. The pictures are encoded here, by PyAV: so
-a test knows what it should see, and the server needs no encoder.
+GStreamer's server under the system's Python is used where it is installed; elsewhere Debian's and Ubuntu's
+packages are unpacked into a cache folder and run from there, without root. The pictures are encoded here, by
+PyAV: so a test knows what it should see, and the server needs no encoder.
 """
 
 from __future__ import annotations
@@ -228,8 +228,9 @@ def _fetch(root: Path) -> None:
     for folder in (fetched, unpacked):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    for package in _missing_packages():
-        _run(["apt-get", "download", package], fetched)
+    options = _apt_options()
+    for package in _missing_packages(options):
+        _run(["apt-get", *options, "download", package], fetched)
     for file in sorted(fetched.glob("*.deb")):
         _run(["dpkg", "-x", str(file), str(unpacked)], CACHE)
     shutil.rmtree(fetched)
@@ -244,13 +245,31 @@ def _link_plugin(unpacked: Path, path: str) -> None:
     link.symlink_to(Path("..") / path if (unpacked / path).exists() else Path("/") / path)
 
 
-def _missing_packages() -> list[str]:
+def _apt_options() -> list[str]:
+    """Return options for apt: none, or lists of our own where the machine has none (a fresh container)."""
+    known = _run(["apt-cache", "show", "--no-all-versions", _PACKAGES[0]], Path("/"), is_checked=False)
+    if known:
+        return []
+    apt = CACHE / "apt"
+    for folder in ("lists/partial", "archives/partial"):
+        (apt / folder).mkdir(parents=True, exist_ok=True)
+    options = [
+        *("-o", f"Dir::State::Lists={apt / 'lists'}"),
+        *("-o", f"Dir::Cache={apt}"),
+        *("-o", "APT::Sandbox::User=root"),  # the sandbox's own user may not write there
+    ]
+    _run(["apt-get", *options, "update"], CACHE)
+    return options
+
+
+def _missing_packages(options: list[str]) -> list[str]:
     """Return what has to be unpacked: the packages, and the libraries and bindings that they need."""
     found = [package for package in _PACKAGES if not _is_installed(package)]
     for name in found:  # grows while it is walked
         if name.startswith("gstreamer1.0-plugins"):
             continue
-        listing = _run(["apt-cache", "depends", "--no-recommends", "--no-suggests", name], Path("/"))
+        command = ["apt-cache", *options, "depends", "--no-recommends", "--no-suggests", name]
+        listing = _run(command, Path("/"))
         for line in listing.splitlines():
             kind, _, wanted = line.strip().partition(": ")
             is_part = kind.lstrip("|") == "Depends" and wanted.startswith(("lib", "gir1.2-"))

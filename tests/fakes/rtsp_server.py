@@ -2,11 +2,11 @@
 
     /usr/bin/python3 tests/fakes/rtsp_server.py --port 0 --play stream.frames
 
-It serves rtsp://127.0.0.1:PORT/stream, on loopback only. Each client sees the frames from the first one. A file
-of frames is a line of JSON, `{"codec": "h264", "fps": 25, "is_loop": true}`, and then each access unit behind its
-length (u32, little-endian). Standard output tells `port N` once it listens. Standard input takes a line each:
-`play FILE` (all clients go on with that file, its codec too, in the same session), `stall` (sessions stay, no
-frame comes), `resume`. It ends with its standard input.
+It serves rtsp://127.0.0.1:PORT/stream, on loopback only. Each client sees the frames from the first one. A
+file of frames is a line of JSON, `{"codec": "h264", "fps": 25, "is_loop": true}`, and then each access unit
+behind its length (u32, little-endian). Standard output tells `port N` once it listens. Standard input takes a
+line each: `play FILE` (all clients go on with that file, its codec too, in the same session), `stall` (the
+sessions stay, no frame comes), `resume`. It ends with its standard input.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ CAPS = {
     "mjpeg": "image/jpeg,framerate={fps}/1,width={width},height={height}",
 }
 # The selector is what the server takes for the payloader: so the codec can change under a session.
+LIVE = "is-live=true do-timestamp=true format=time"
 LAUNCH = (
     "( input-selector name=pay0 sync-streams=false"
-    "  appsrc name=h264 is-live=true do-timestamp=true format=time ! rtph264pay pt=96 config-interval=-1 ! pay0."
-    "  appsrc name=h265 is-live=true do-timestamp=true format=time ! rtph265pay pt=96 config-interval=-1 ! pay0."
-    "  appsrc name=mjpeg is-live=true do-timestamp=true format=time ! rtpjpegpay pt=96 ! pay0. )"
+    f" appsrc name=h264 {LIVE} ! rtph264pay pt=96 config-interval=-1 ! pay0."
+    f" appsrc name=h265 {LIVE} ! rtph265pay pt=96 config-interval=-1 ! pay0."
+    f" appsrc name=mjpeg {LIVE} ! rtpjpegpay pt=96 ! pay0. )"
 )
 
 
@@ -128,9 +129,13 @@ class Server:
     def _configure(self, _factory: Any, media: Any) -> None:
         feeder = Feeder(self._gst, self._glib, media.get_element(), self._frames, is_stalled=self._is_stalled)
         self._feeders.append(feeder)
-        media.connect("unprepared", lambda _: (feeder.close(), self._feeders.remove(feeder)))
+        media.connect("unprepared", lambda _: self._forget(feeder))
 
-    def _read(self, *_: object) -> bool:
+    def _forget(self, feeder: Feeder) -> None:
+        feeder.close()
+        self._feeders.remove(feeder)
+
+    def _read(self, *_conditions: object) -> bool:
         line = sys.stdin.readline()
         if not line:
             self._loop.quit()

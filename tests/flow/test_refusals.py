@@ -100,9 +100,7 @@ def test_an_authorisation_with_one_signature_is_refused_at_ops(world: World) -> 
 
 
 @pytest.mark.parametrize(("starts_in_h", "word"), [(-3, "over"), (+1, "not started")])
-def test_an_authorisation_outside_its_time_is_refused(
-    world: World, starts_in_h: float, word: str
-) -> None:
+def test_an_authorisation_outside_its_time_is_refused(world: World, starts_in_h: float, word: str) -> None:
     now = SystemClock().now()
     starts_at = now + timedelta(hours=starts_in_h)
     clock = FakeClock(min(now, starts_at))

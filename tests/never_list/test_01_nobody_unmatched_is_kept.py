@@ -26,9 +26,11 @@ import pytest
 from appliance.app.vision_process import RingSource
 from appliance.logs import FORMAT, SecretFilter
 from appliance.records.channel import (
+    FieldMinute,
     VisionAlert,
     VisionArm,
     VisionArmed,
+    VisionCameraReport,
     VisionReady,
     VisionReport,
     VisionStart,
@@ -256,6 +258,25 @@ def test_report_and_alert_have_no_room_for_a_score_or_a_template() -> None:
         "n_probes_wiped",
         "slowest_wipe_after_decision_ms",
         "slowest_wipe_after_capture_ms",
+        "cameras",
+    }
+    assert {each.name for each in dataclasses.fields(VisionCameraReport)} == {
+        "camera_id",
+        "state",
+        "state_since_monotonic_s",
+        "is_scene_known",
+        "current_minute",
+        "last_minute",
+    }
+    assert {each.name for each in dataclasses.fields(FieldMinute)} == {
+        "monotonic_minute",
+        "n_detected",
+        "n_outside_zone",
+        "n_too_small",
+        "n_blurred",
+        "n_turned_away",
+        "n_dark",
+        "n_searched",
     }
     assert {each.name for each in dataclasses.fields(VisionAlert)} == {
         "alert_id",

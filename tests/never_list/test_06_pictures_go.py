@@ -178,6 +178,7 @@ def test_what_comes_out_of_a_ring_goes_to_the_matcher_alone() -> None:
     readers = {module for module in modules() if "drivers.ring" in imports_of(module)}
     assert readers == {
         "appliance.app.capture_process",  # writes
+        "appliance.app.capture_watch",  # zeroes what was not committed
         "appliance.app.recognition",  # makes it, sees no picture
         "appliance.app.vision_process",  # reads
     }

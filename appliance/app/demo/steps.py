@@ -135,6 +135,7 @@ rate = "real"
 largest_width_px = 1280
 largest_height_px = 720
 least_face_width_px = 40
+zone = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
 
 [decision]
 frames_k = 3
@@ -159,4 +160,7 @@ retention_days = 1
 
 [health]
 port = {health_port}
+
+[workers]
+started_by = "supervisor"
 """

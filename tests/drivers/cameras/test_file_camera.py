@@ -73,6 +73,8 @@ def read_all(camera: FileCamera) -> tuple[list[Picture], str]:
 
 
 class TestFileCamera(CameraContract):
+    END = EndOfStreamError
+
     def make_camera(self, folder: Path, pictures: list[Picture]) -> Camera:
         return FileCamera(write_video(folder / "video.mp4", pictures), "fast", FakeClock())
 
@@ -148,6 +150,23 @@ def test_one_pixel_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CameraSourceError, match="1 x 1 px are too small"):
         camera.read_into(np.zeros(100, np.uint8), 1.0)
     camera.close()
+
+
+def test_8k_picture_is_given_whole(tmp_path: Path) -> None:
+    picture = np.zeros((4320, 7680, 3), np.uint8)
+    picture[-16:, -16:] = 255
+    camera = open_camera(write_video(tmp_path / "large.mp4", [picture]))
+    slot = np.zeros(picture.size, np.uint8)
+    assert camera.read_into(slot, 1.0) == PictureSize(width_px=7680, height_px=4320)
+    assert slot[-16 * 3 :].min() > 230
+    assert not slot[: picture.size // 2].any()
+    camera.close()
+
+
+def test_picture_beyond_8k_is_never_decoded(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "huge.mp4", [np.zeros((4336, 7696, 3), np.uint8)])
+    with pytest.raises(CameraSourceError, match=r"no picture|not a video"):
+        open_camera(path)
 
 
 def test_mp4_cut_off_before_its_index_is_refused(tmp_path: Path) -> None:

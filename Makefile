@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODELS := .cache/models
 
-.PHONY: demo test test-slow lint types quick setup setup-demo models benchmark clean check lock
+.PHONY: peers test-versions demo test test-slow lint types quick setup setup-demo models benchmark clean check lock
 
 demo: setup-demo models
 	@$(BIN)/appliance demo
@@ -44,15 +44,30 @@ types: setup
 	$(BIN)/mypy --python-version 3.10 -p appliance -p drivers -p models -p provisioning -p tests
 	$(BIN)/mypy --python-version 3.12 -p appliance -p drivers -p models -p provisioning -p tests
 
-quick: models
+# What the tests run against is fetched before the clock of any test runs.
+peers: setup
+	@$(BIN)/python -m tests.fakes.fetch
+
+quick: models peers
 	$(BIN)/python -m pytest
 
-test-slow: models
+# The long ones, and the quick ones on the other Pythons of the device that are installed here.
+test-slow: models peers
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes --no-deps -r requirements-slow.lock
 	$(BIN)/python -m pytest -m "slow or soak" --timeout 3600
+	$(MAKE) test-versions
+
+test-versions:
+	@for version in 3.10 3.12; do \
+	    python=$$(command -v python$$version || ls -d $$HOME/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -n 1); \
+	    if [ -n "$$python" ]; then echo "== $$python"; $(MAKE) PYTHON=$$python VENV=.venv-$$version quick; \
+	    else echo "== Python $$version is not installed: skipped"; fi; \
+	done
 
 # Rewrites both locks; needs uv. No index address goes in.
 lock:
 	uv pip compile setup.py --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock
+	echo 'dlib-bin' | uv pip compile - --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements-slow.lock
 	uv pip compile setup.py --extra test --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements-dev.lock
 
 clean:

@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 RUN = [
     "aiohttp>=3.11,<4",
     "aiomqtt>=2.5,<3",
-    "av>=15",
+    "av>=15,<19",  # 19 has another open()
     "cryptography>=44",
     "numpy>=2.1,<3",
     "onnxruntime>=1.23",

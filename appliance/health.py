@@ -34,6 +34,7 @@ class Observed:
     authorisation: Authorisation | None
     tasks: Mapping[str, TaskState]
     cameras: Mapping[CameraId, CaptureReport | None]
+    moved: frozenset[CameraId]
     vision: VisionReport | None
     warnings: tuple[str, ...]
     outbox: OutboxCounts
@@ -71,8 +72,9 @@ def _reasons(observed: Observed) -> tuple[tuple[HealthReason, bool], ...]:
     lost = any(
         report is None and not _is_over(camera_id, observed) for camera_id, report in observed.cameras.items()
     )
-    disturbed = observed.vision is not None and any(
-        camera.state is not PictureState.OK for camera in observed.vision.cameras
+    disturbed = bool(observed.moved) or (
+        observed.vision is not None
+        and any(camera.state is not PictureState.OK for camera in observed.vision.cameras)
     )
     return (
         (HealthReason.NOT_READY, not observed.is_ready),
@@ -113,5 +115,5 @@ def _camera(camera_id: CameraId, observed: Observed) -> CameraHealth:
         n_frames_skipped=report.n_frames_skipped if report else 0,
         width_px=report.width_px if report else 0,
         height_px=report.height_px if report else 0,
-        last_code=state.last_code if state else "",
+        last_code="camera.moved" if camera_id in observed.moved else state.last_code if state else "",
     )

@@ -64,6 +64,7 @@ def observed(**changes: Any) -> Observed:
         authorisation=None,
         tasks={"broker": running(), "vision": running(), "capture-gate": running()},
         cameras={GATE: REPORT},
+        moved=frozenset(),
         vision=None,
         warnings=(),
         outbox=NO_ALERTS,
@@ -91,6 +92,7 @@ def test_nothing_is_wrong_with_a_well_appliance() -> None:
         ({"disk_delay_s": 2.5}, HealthReason.DISK_SLOW),
         ({"warnings": ("memory is not locked",)}, HealthReason.SETTINGS_WEAK),
         ({"vision": vision(PictureState.MOVED)}, HealthReason.CAMERA_DISTURBED),
+        ({"moved": frozenset({GATE})}, HealthReason.CAMERA_DISTURBED),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, Any], reason: HealthReason) -> None:

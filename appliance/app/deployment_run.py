@@ -229,6 +229,7 @@ class DeploymentRun:
             authorisation=self._deployment.authorisation,
             tasks=self._outer.states() | recognition.supervisor.states(),
             cameras={camera_id: task.state.report for camera_id, task in recognition.captures.items()},
+            moved=frozenset(name for name, task in recognition.captures.items() if task.state.is_moved),
             vision=recognition.vision.report,
             warnings=recognition.vision.warnings,
             outbox=counts,

@@ -16,7 +16,14 @@ from appliance.compat import StrEnum
 from appliance.config import CameraConfig, Config, resolve_path
 from appliance.deployment.authority import is_over
 from appliance.ports import Clock
-from appliance.records.channel import CHANNEL_RECORDS, CaptureStart, VisionAlert, VisionArmed
+from appliance.records.channel import (
+    CHANNEL_RECORDS,
+    CaptureStart,
+    PictureState,
+    VisionAlert,
+    VisionArmed,
+    VisionReport,
+)
 from appliance.records.health import HealthRecord
 from appliance.records.wire import prepare_records
 from appliance.supervisor.capture_task import CaptureTask
@@ -83,6 +90,7 @@ class Recognition:
             close_descriptor=os.close,
             on_alert=on_alert,
             on_armed=on_armed,
+            on_report=self._stop_moved,
         )
         self.captures = {camera.id: self._capture(camera, config, config_path) for camera in config.cameras}
         self.reason = EndReason.STOPPED
@@ -153,6 +161,11 @@ class Recognition:
                 AuditKind.CAMERA_LOST, {"camera_id": camera.id, "why": err.code}
             ),
         )
+
+    def _stop_moved(self, report: VisionReport) -> None:
+        for camera in report.cameras:
+            if camera.state is PictureState.MOVED:
+                self.captures[camera.camera_id].stop_moved()
 
     async def _launch(self, module: str, *arguments: str) -> Worker:
         if self._are_units:

@@ -141,6 +141,7 @@ class ArmedParts:
                 TemplateBench(self._arena.region(), pair.embedder.template_length) for _ in range(N_BENCHES)
             ],
             on_bug=on_bug,
+            clock=clock,
         )
 
     def report(self) -> VisionReport:

@@ -20,6 +20,7 @@ OPENING_S = 7.0
 SILENT_S = 2.0
 """A capture process reports four times a second; one that is silent hangs."""
 CHECK_S = 0.5
+MOVED_CODE = "camera.moved"
 RETRYABLE_CODES = ("camera.lost", "camera.stalled")
 
 
@@ -58,6 +59,8 @@ class CaptureState:
 
     report: CaptureReport | None = None
     is_over: bool = False
+    is_moved: bool = False
+    """The camera looks elsewhere than it was set up for: it stays off until a person starts the appliance."""
 
 
 class CaptureTask:
@@ -84,6 +87,10 @@ class CaptureTask:
         self._on_started, self._on_lost = on_started, on_lost
         self.state = CaptureState()
         self.over = asyncio.Event()
+
+    def stop_moved(self) -> None:
+        """End the camera for good: what it shows now is not what was authorised."""
+        self.state.is_moved = True
 
     async def run(self) -> None:
         """Serve one capture process; return when its file is over, raise when it must start again."""
@@ -124,6 +131,9 @@ class CaptureTask:
     async def _serve(self, channel: SupervisorChannel, generation: int) -> None:
         silent_s = 0.0
         while True:
+            if self.state.is_moved:
+                self._on_lost(WorkerError("the camera was moved", code=MOVED_CODE, is_retryable=False))
+                return
             if self._vision.generation != generation:
                 raise WorkerError("the vision worker was replaced: the camera needs a new ring")
             try:

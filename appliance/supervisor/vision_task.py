@@ -50,13 +50,14 @@ class VisionTask:
         close_descriptor: Callable[[int], None],
         on_alert: Callable[[VisionAlert, bytes], Awaitable[None]],
         on_armed: Callable[[VisionArmed], Awaitable[None]],
+        on_report: Callable[[VisionReport], None] = lambda report: None,
         silent_s: float = SILENT_S,
     ) -> None:
         self._door, self._launch = door, launch
         self._start, self._arm = start, arm
         self._open_vault, self._close_descriptor = open_vault, close_descriptor
         self._on_alert, self._on_armed = on_alert, on_armed
-        self._silent_s = silent_s
+        self._on_report, self._silent_s = on_report, silent_s
         self._channel: SupervisorChannel | None = None
         self._is_armed = asyncio.Event()
         self.generation = 0
@@ -126,6 +127,7 @@ class VisionTask:
             match received.record:
                 case VisionReport() as report:
                     self.report = report
+                    self._on_report(report)
                 case VisionAlert() as alert:
                     await self._on_alert(alert, received.blob)
                 case WorkerFault() as fault:

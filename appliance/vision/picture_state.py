@@ -150,18 +150,15 @@ class SceneReference:
         is_soft = statistics.detail * self._texture < BLUR_RATIO * self._detail * statistics.texture
         votes = {
             PictureState.FOGGED: (is_pale, FOG_SHARE, anchors),
-            PictureState.DEFOCUSED: (is_soft | is_pale, BLUR_SHARE, detailed),  # a strong blur takes both
+            PictureState.DEFOCUSED: (is_soft, BLUR_SHARE, detailed),
             PictureState.MOVED: (self._lost_s >= LOST_S, LOST_SHARE, anchors),
         }
-        looks = {
+        return frozenset(
             state
             for state, (blocks, share, voters) in votes.items()
             if np.count_nonzero(voters) >= LEAST_ANCHORS
             and np.count_nonzero(blocks & voters) >= share * np.count_nonzero(voters)
-        }
-        if PictureState.FOGGED in looks:
-            looks.discard(PictureState.DEFOCUSED)
-        return frozenset(looks)
+        )
 
 
 class PictureWatch:
@@ -232,7 +229,7 @@ class PictureWatch:
         elif saturated >= self._least_saturated + GLARE_SHARE:
             looks.add(PictureState.GLARED)
         looks |= self._reference.note(statistics, step_s)
-        if len(looks) > 1:
+        if looks - {PictureState.MOVED, PictureState.FROZEN} or self._is_on[PictureState.FROZEN]:
             looks.discard(PictureState.MOVED)  # something else hides the scene
         return frozenset(looks)
 

@@ -6,12 +6,15 @@ import queue
 import threading
 from collections.abc import Callable
 
+from appliance.ports import Clock
 from appliance.vision.analysis import FrameAnalysis
 from appliance.vision.claims import Matcher
 from appliance.vision.intake import Intake
 from appliance.vision.work import BenchPool, FrameWork, HeldFrame, TemplateBench
 
 IDLE_S = 0.2
+LONGEST_TURN_S = 3.0
+"""A frame takes a fraction of a second; whoever takes longer hangs."""
 
 
 class Pipeline:
@@ -29,10 +32,13 @@ class Pipeline:
         matcher: Matcher,
         benches: list[TemplateBench],
         on_bug: Callable[[BaseException], None],
+        clock: Clock,
     ) -> None:
         self._intake, self._analysis, self._matcher = intake, analysis, matcher
         self._benches = BenchPool(benches)
         self._on_bug = on_bug
+        self._clock = clock
+        self._turned_s = dict.fromkeys(("gpu", "match"), clock.monotonic_s())
         self._work: queue.Queue[FrameWork] = queue.Queue(maxsize=1)
         self._is_stopping = threading.Event()
         self._threads = [
@@ -44,6 +50,11 @@ class Pipeline:
         """Start both threads."""
         for thread in self._threads:
             thread.start()
+
+    def is_turning(self) -> bool:
+        """Say whether both threads came round lately: a hung network call shows here, not in a timer."""
+        now_s = self._clock.monotonic_s()
+        return all(now_s - turned_s <= LONGEST_TURN_S for turned_s in self._turned_s.values())
 
     def stop(self) -> None:
         """End both threads; frames in flight are finished or given back, and everything is zeroed."""
@@ -64,6 +75,7 @@ class Pipeline:
 
     def _run_gpu(self) -> None:
         while not self._is_stopping.is_set():
+            self._turned_s["gpu"] = self._clock.monotonic_s()
             bench = self._benches.take(IDLE_S)
             if bench is None:
                 continue
@@ -89,6 +101,7 @@ class Pipeline:
 
     def _run_match(self) -> None:
         while not self._is_stopping.is_set():
+            self._turned_s["match"] = self._clock.monotonic_s()
             try:
                 work = self._work.get(timeout=IDLE_S)
             except queue.Empty:

@@ -177,7 +177,12 @@ class VisionWorker:
 
     def _report(self) -> None:
         now_s = self._clock.monotonic_s()
-        if self._armed is not None and now_s - self._reported_s >= REPORT_INTERVAL_S:
+        # No progress, no report: the supervisor then takes the worker for hung, and is right.
+        if (
+            self._armed is not None
+            and now_s - self._reported_s >= REPORT_INTERVAL_S
+            and self._armed.pipeline.is_turning()
+        ):
             self._reported_s = now_s
             self._channel.send(self._armed.report())
 

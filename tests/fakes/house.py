@@ -96,6 +96,7 @@ class House:
             matcher=self.matcher,
             benches=self.benches,
             on_bug=self.bugs.append,
+            clock=self.clock,
         )
 
     def region(self) -> FakeRegion:

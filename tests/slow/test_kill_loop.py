@@ -83,7 +83,7 @@ def make_rig(world: World) -> Rig:
 def test_each_process_may_be_killed_once(world: World) -> None:
     kills = asyncio.run(kill_often(make_rig(world), len(ROLES), seed=1))
     report(kills)
-    assert max(kill.back_s for kill in kills) <= 2 * BACK_S  # the loop below holds the exact limit
+    assert [kill.role for kill in kills] == list(ROLES)  # each came back; the loop below holds the time
 
 
 @pytest.mark.soak

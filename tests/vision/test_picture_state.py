@@ -16,7 +16,7 @@ from appliance.vision.analysis import FrameAnalysis
 from appliance.vision.counts import CameraWatch, Counts
 from appliance.vision.gate import SizeGate
 from appliance.vision.picture_state import LEARN_S, PROVE_S, PictureWatch
-from appliance.vision.picture_statistics import MOST_CELLS, PictureBench, layout_of
+from appliance.vision.picture_statistics import MOST_CELLS, GridLayout, PictureBench, layout_of
 from appliance.vision.work import HeldFrame, TemplateBench
 from drivers.arena import Arena
 from tests.fakes.clock import START
@@ -121,6 +121,13 @@ class Shoot:
         self._grain = self._random.normal(0, 1, (height + 40, width + 40)).astype(np.float32)
         self._number = 0
 
+    @property
+    def layout(self) -> GridLayout:
+        height, width = self.scene.shape
+        layout = layout_of(PictureSize(width_px=width, height_px=height), self.least_face_px)
+        assert layout is not None
+        return layout
+
     def expose(self, picture: Luma) -> Pixels:
         y, x = self._random.integers(0, 40, 2)
         grain = self._grain[y : y + picture.shape[0], x : x + picture.shape[1]]
@@ -155,6 +162,7 @@ FAULTS: dict[str, tuple[PictureState, Callable[[Luma], Luma]]] = {
     "another view": (PictureState.MOVED, lambda scene: scene[::-1, ::-1]),
     "out of focus by a tenth of a face": (PictureState.DEFOCUSED, lambda scene: blurred(scene, 2)),
     "far out of focus": (PictureState.DEFOCUSED, lambda scene: blurred(scene, 8)),
+    "nothing but a blur": (PictureState.DEFOCUSED, lambda scene: blurred(scene, 20)),
     "saturated patch": (PictureState.GLARED, glared),
     "a third of the contrast": (PictureState.FOGGED, lambda scene: (scene - 200) * 0.35 + 200),
     "hardly any contrast": (PictureState.FOGGED, lambda scene: (scene - 150) * 0.03 + 150),
@@ -248,11 +256,81 @@ def test_one_frame_after_a_loss_settles_nothing() -> None:
     assert shoot.show(shoot.expose(shoot.scene * 0.05), 900.0) is PictureState.OK
 
 
-def test_a_frame_older_than_the_last_is_not_looked_at() -> None:
+def test_frames_older_than_the_last_are_not_looked_at() -> None:
     shoot = Shoot(make_scene(0))
     shoot.run(lambda at_s: shoot.scene, end_s=24)
-    for _ in range(100):
-        assert shoot.show(shoot.expose(shoot.scene * 0.05), 20.0) is PictureState.OK
+    for number in range(30):
+        assert shoot.show(shoot.expose(shoot.scene * 0.05), 8.0 + number / RATE_HZ) is PictureState.OK
+
+
+def test_four_frames_a_second_are_looked_at() -> None:
+    shoot = Shoot(make_scene(0))
+    still = shoot.expose(shoot.scene)
+    for number in range(100):
+        shoot.show(still, number / 25)
+    assert 14 <= shoot.bench_region.n_clears <= 17
+
+
+def covered(scene: Luma, share: float, cover: Luma | float) -> Luma:
+    """Return the scene with something in front of its left part."""
+    picture = scene.copy()
+    width = int(share * WIDTH)
+    picture[:, :width] = cover if isinstance(cover, float) else cover[:, :width]
+    return picture
+
+
+def test_what_hides_the_scene_behind_glare_is_no_move() -> None:
+    shoot, lorry = Shoot(make_scene(0)), make_scene(7)
+    behind = covered(shoot.scene, 0.75, lorry)
+
+    def film(at_s: float) -> Luma:
+        if not 24 <= at_s < 68:
+            return shoot.scene
+        return glared(behind) if at_s < 64 else behind  # the sun leaves it before it drives on
+
+    assert shoot.run(film, end_s=90) == [PictureState.GLARED, PictureState.OK]
+
+
+def test_a_frozen_picture_of_a_bus_is_no_move() -> None:
+    shoot = Shoot(make_scene(0))
+    bus = covered(shoot.scene, 0.75, make_scene(7))
+    shoot.run(lambda at_s: shoot.scene, end_s=24)
+    frozen = shoot.expose(bus)
+    for number in range(80):
+        shoot.show(frozen, 24 + number / RATE_HZ)
+    shoot.run(lambda at_s: bus if at_s < 68 else shoot.scene, begin_s=64, end_s=90)
+    assert [state for _, state in shoot.said] == [PictureState.FROZEN, PictureState.OK]
+
+
+def test_a_plain_van_that_parks_is_no_move() -> None:
+    shoot = Shoot(make_scene(0))
+    told = shoot.run(lambda at_s: covered(shoot.scene, 0.65, 90.0) if at_s >= 24 else shoot.scene, end_s=80)
+    assert told == []
+
+
+def test_what_stood_in_the_way_while_the_scene_was_learnt_is_no_part_of_it() -> None:
+    shoot, alone = Shoot(make_scene(0)), Shoot(make_scene(0))
+    lorry = (make_scene(7) - 120) * 1.5 + 120
+    film = {True: covered(shoot.scene, 0.7, lorry), False: shoot.scene}
+    assert shoot.run(lambda at_s: film[at_s < 7], end_s=60) == []
+    bus = with_bus(shoot.scene, 2.5, 40, 235)
+    again = Shoot(make_scene(0))
+    again.run(lambda at_s: bus if at_s < LEARN_S else shoot.scene, end_s=16)
+    alone.run(lambda at_s: shoot.scene, end_s=16)
+    anchors = (again.watch._reference._anchors > 0) & (alone.watch._reference._detail > 20)
+    ratio = (again.watch._reference._detail / alone.watch._reference._detail)[anchors]
+    assert np.all(np.abs(ratio - 1) < 0.25)
+    statistics = PictureBench(FakeRegion()).bind(alone.layout)
+    statistics.measure(shoot.expose(shoot.scene))
+    assert np.median((alone.watch._reference._detail / statistics.detail)[anchors]) == pytest.approx(
+        1, abs=0.1
+    )
+
+
+def test_a_picture_out_of_focus_is_told_in_spite_of_noise() -> None:
+    shoot = Shoot(make_scene(0), noise=5)
+    soft = blurred(shoot.scene, 4)
+    assert shoot.run(lambda at_s: shoot.scene if at_s < FAULT_S else soft) == [PictureState.DEFOCUSED]
 
 
 def test_what_cannot_be_compared_is_said() -> None:
@@ -301,8 +379,7 @@ def test_only_the_reference_stays_and_nothing_finer_than_the_grid_is_in_it() -> 
         shoot.show(shoot.expose(shoot.scene), number / RATE_HZ)
         assert not any(array.any() for array in shoot.bench_region.arrays)
     assert shoot.bench_region.n_clears == 40
-    layout = layout_of(PictureSize(width_px=WIDTH, height_px=HEIGHT), LEAST_FACE_PX)
-    assert layout is not None
+    layout = shoot.layout
     n_cells, n_blocks = layout.rows * layout.columns, layout.rows * layout.columns // layout.block_cells**2
     kept = sum(np.count_nonzero(array) for array in shoot.reference_region.arrays)
     assert n_cells < kept <= 2 * n_cells + 7 * n_blocks

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
-from appliance.records.frames import Pixels
+from appliance.records.frames import Pixels, Template
+from appliance.vision.pipeline import LONGEST_TURN_S
+from tests.fakes.clock import FakeClock
 from tests.fakes.house import House
 from tests.fakes.networks import make_face, unit
 
@@ -60,3 +63,33 @@ def test_everything_is_zero_after_a_bug_in_mid_frame(house: House) -> None:
     house.pipeline.stop()
     assert [str(bug) for bug in house.bugs] == ["in mid-frame"]
     assert house.is_clear()
+
+
+def test_a_hung_network_shows_and_an_idle_pipeline_does_not() -> None:
+    clock, hangs, goes_on = FakeClock(), threading.Event(), threading.Event()
+    house = House(clock=clock)
+
+    def hang(pixels: Pixels, points: object) -> Template:
+        hangs.set()
+        assert goes_on.wait(5.0)
+        return unit(1.0)
+
+    house.template_of = hang
+    house.pipeline.start()
+    try:
+        clock.advance(60.0)
+        assert eventually(house.pipeline.is_turning)  # no frames, and yet both threads come round
+        threading.Thread(target=house.show, args=(0,), daemon=True).start()
+        assert hangs.wait(5.0)
+        clock.advance(LONGEST_TURN_S + 0.1)
+        assert not house.pipeline.is_turning()
+        goes_on.set()
+        assert eventually(house.pipeline.is_turning)
+    finally:
+        goes_on.set()
+        house.stop()
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    never = threading.Event()
+    return any(holds() or never.wait(0.05) for _ in range(100))

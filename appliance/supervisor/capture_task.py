@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.compat import TimeoutErrors, timeout
 from appliance.errors import ApplianceError, WorkerError
 from appliance.records.channel import CaptureEnded, CaptureReport, CaptureStart, VisionAttach, WorkerFault
-from appliance.supervisor.vision_task import VisionTask
 from appliance.supervisor.workers import SupervisorChannel, Worker, WorkerDoor, fault_of
 
 logger = logging.getLogger(__name__)
@@ -53,6 +52,20 @@ class Ring(Protocol):
         """Zero the whole ring and let go of the memory. Blocks for milliseconds."""
 
 
+class RingTaker(Protocol):
+    """The vision task, as a camera sees it."""
+
+    @property
+    def generation(self) -> int:
+        """Return which worker it is; it changes when a worker ends."""
+
+    async def wait_armed(self) -> int:
+        """Wait until a worker is armed; return its generation."""
+
+    async def attach(self, attach: VisionAttach, descriptors: Sequence[int]) -> None:
+        """Give the worker a ring; ChannelClosedError when there is none."""
+
+
 @dataclass(slots=True, kw_only=True)
 class CaptureState:
     """What is known of a camera."""
@@ -76,7 +89,7 @@ class CaptureTask:
         *,
         start: CaptureStart,
         door: WorkerDoor,
-        vision: VisionTask,
+        vision: RingTaker,
         launch: Callable[[], Awaitable[Worker]],
         make_ring: Callable[[], Ring],
         on_started: Callable[[CaptureReport], None],

@@ -139,7 +139,7 @@ class FrameStatistics:
         np.less(self.grid, highest, out=self._flags)
         n_below = np.count_nonzero(self._flags)
         np.less(self.grid, lowest, out=self._flags)
-        return (n_below - np.count_nonzero(self._flags)) / self.grid.size
+        return float((n_below - np.count_nonzero(self._flags)) / self.grid.size)
 
     def agreement_with(self, slopes: Floats, texture: Floats) -> Floats:
         """Return each block's normalised correlation with a reference's slopes, -1..1."""

@@ -49,7 +49,8 @@ def make_scene(seed: int, width: int = WIDTH, height: int = HEIGHT) -> Luma:
 def with_crowd(scene: Luma, at_s: float, n_people: int, speed: float = 0.15) -> Luma:
     """Draw people who walk to and fro, a third to a half of the picture tall."""
     random = np.random.default_rng(5)
-    picture, (height, width) = scene.copy(), scene.shape
+    picture: Luma = scene.copy()
+    height, width = scene.shape
     for _ in range(n_people):
         start, pace, foot = random.uniform(0, 1.3), random.uniform(0.6, 1.4), random.uniform(0.6, 1.05)
         coat, skin, stripe = random.uniform(30, 220), random.uniform(90, 200), random.integers(0, 40)
@@ -65,7 +66,8 @@ def with_crowd(scene: Luma, at_s: float, n_people: int, speed: float = 0.15) -> 
 
 def with_bus(scene: Luma, at_s: float, every_s: float, luma: float) -> Luma:
     """Draw a bus that fills 60 % of the picture for 5 s."""
-    picture, since_s = scene.copy(), at_s % every_s
+    picture: Luma = scene.copy()
+    since_s = at_s % every_s
     if since_s < 5:
         left = int((0.1 + since_s / 5 * 0.2) * WIDTH)
         picture[:, left : left + int(0.6 * WIDTH)] = luma
@@ -95,7 +97,7 @@ def blurred(scene: Luma, sigma_px: float) -> Luma:
 
 
 def glared(scene: Luma) -> Luma:
-    picture = scene.copy()
+    picture: Luma = scene.copy()
     picture[40:140, 240:440] = 255  # 9 % of the picture
     return picture
 
@@ -273,7 +275,7 @@ def test_four_frames_a_second_are_looked_at() -> None:
 
 def covered(scene: Luma, share: float, cover: Luma | float) -> Luma:
     """Return the scene with something in front of its left part."""
-    picture = scene.copy()
+    picture: Luma = scene.copy()
     width = int(share * WIDTH)
     picture[:, :width] = cover if isinstance(cover, float) else cover[:, :width]
     return picture

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from appliance.errors import KeyStoreError, StorageError
 from appliance.records.ids import KeyId
+from drivers.files import sync_folder
 
 SECRET_BYTES = 32
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -57,7 +58,7 @@ class FileKeyStore:
                 raise KeyStoreError(f"{key_id}: a key of this name exists already") from None
             finally:
                 aside.unlink()
-            self._sync_folder()
+            sync_folder(self._folder)
         return secret
 
     def load(self, key_id: KeyId) -> bytes:
@@ -90,7 +91,7 @@ class FileKeyStore:
                 file.flush()
                 os.fsync(file.fileno())
             path.unlink()
-            self._sync_folder()
+            sync_folder(self._folder)
 
     def list_ids(self) -> Sequence[KeyId]:
         """Return the names of all secrets, sorted."""
@@ -102,13 +103,6 @@ class FileKeyStore:
         if not _KEY_ID.fullmatch(key_id):
             raise KeyStoreError("a key's name has 1 to 64 letters, digits, - or _")
         return self._folder / key_id
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _check_private(status: os.stat_result, path: Path, *, is_folder: bool) -> None:

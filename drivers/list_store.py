@@ -11,6 +11,7 @@ from pathlib import Path
 
 from appliance.errors import RecordError, StorageError
 from appliance.records.watchlist import ListPacket
+from drivers.files import sync_folder, write_synced
 
 LARGEST_FILE_BYTES = 128 * 1024
 """State, header, key and authorisation; the sealed content is copied, never read as a whole."""
@@ -55,9 +56,9 @@ class FileListStore:
         """Replace the state; when this returns, it survives a power cut."""
         aside = self._folder / f"{_ASIDE}{_STATE}"
         with _as_storage_error(self._folder):
-            _write_synced(aside, data)
+            write_synced(aside, data)
             aside.replace(self._folder / _STATE)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def put(self, name: str, packet: ListPacket) -> None:
         """Copy a packet in under a name, all of it or nothing; replaces what was there."""
@@ -67,11 +68,11 @@ class FileListStore:
             _remove_folder(final)
             aside.mkdir(mode=0o700)
             for part, file_name in _PARTS.items():
-                _write_synced(aside / file_name, getattr(packet, part))
+                write_synced(aside / file_name, getattr(packet, part))
             _copy_synced(packet.sealed_content, aside / _SEALED)
-            _sync_folder(aside)
+            sync_folder(aside)
             aside.rename(final)
-            _sync_folder(self._lists)
+            sync_folder(self._lists)
 
     def load(self, name: str) -> ListPacket:
         """Return an installed packet; RecordError when it is not there or not whole."""
@@ -97,7 +98,7 @@ class FileListStore:
         with _as_storage_error(self._lists):
             _remove_folder(self._lists / f"{_ASIDE}{name}")
             _remove_folder(self._path_of(name))
-            _sync_folder(self._lists)
+            sync_folder(self._lists)
 
     def list_names(self) -> Sequence[str]:
         """Return the names under which something lies here, whole or not, sorted."""
@@ -118,14 +119,6 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _copy_synced(source: Path, target: Path) -> None:
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file, source.open("rb") as read:
@@ -139,14 +132,6 @@ def _remove_folder(folder: Path) -> None:
         shutil.rmtree(folder)
     except FileNotFoundError:
         return
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

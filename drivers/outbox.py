@@ -7,7 +7,6 @@ expired, or when its deployment is forgotten. What remains until then is who was
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from appliance.records.delivery import (
     Recorded,
 )
 from appliance.records.ids import AlertId, AuthorisationId, EntryId, HandsetId
+from drivers.files import sync_folder
 
 _FORMAT = 1
 _SCHEMA = """
@@ -70,7 +70,7 @@ class SqliteOutbox:
             except sqlite3.Error:
                 self._base.close()
                 raise
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def admit(
         self,
@@ -352,14 +352,6 @@ def _as_storage_error() -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as err:
         raise StorageError(f"outbox: {err}") from err
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _ticks(moment: datetime) -> int:

@@ -11,11 +11,11 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from appliance.errors import KeyStoreError, RecordError, StorageError
-from appliance.handset.store import write_private
 from appliance.records.deployment import Recipient
 from appliance.records.ids import HandsetId, PersonName
 from appliance.records.wire import dump_record, parse_record
 from appliance.sealing import new_sealing_pair, new_signing_pair
+from drivers.files import write_synced
 
 KEYS_FILE = "handset-keys.json"
 _LIMIT_BYTES = 4096
@@ -56,7 +56,7 @@ def create_keys(folder: Path, handset_id: HandsetId, officer: PersonName) -> Han
     parse_record(HandsetKeys, data, limit_bytes=_LIMIT_BYTES)  # checks the id and the name
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(folder / KEYS_FILE, data)
+        write_synced(folder / KEYS_FILE, data, is_new=True)
     except FileExistsError:
         raise KeyStoreError(f"{folder / KEYS_FILE} exists: choose another folder") from None
     except OSError as err:

@@ -18,6 +18,7 @@ from appliance.records.alerts import Judgement, Outcome
 from appliance.records.ids import AlertId, ApplianceId, AuthorisationId
 from appliance.records.times import UtcTime
 from appliance.records.wire import dump_record, parse_record
+from drivers.files import sync_folder, write_synced
 
 _KeptT = TypeVar("_KeptT")
 _LIMIT_BYTES = 4096
@@ -112,34 +113,17 @@ class HandsetStore:
     def _write_new(self, name: str, data: bytes) -> bool:
         aside = self._folder / f".{secrets.token_hex(8)}.new"
         try:
-            write_private(aside, data)
+            write_synced(aside, data, is_new=True)
             try:
                 os.link(aside, self._folder / name)  # unlike a rename, never replaces
             except FileExistsError:
                 return False
             finally:
                 aside.unlink()
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         except OSError as err:
             raise StorageError(f"{self._folder / name}: {err.strerror}") from err
         return True
-
-
-def write_private(file: Path, data: bytes) -> None:
-    """Write a new file of mode 0600 and fsync it; FileExistsError when it is there."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(data)
-        opened.flush()
-        os.fsync(opened.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _checked(alert_id: AlertId) -> AlertId:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from appliance.errors import RecordError, StorageError
 from appliance.records.watchlist import ListPacket
+from drivers.files import sync_folder, write_synced
 
 HEADER_FILE = "watchlist.dsse.json"
 SEALED_FILE = "watchlist.sealed"
@@ -49,10 +49,10 @@ def write_packet(folder: Path, *, header: bytes, authorisation: bytes, key: byte
             raise StorageError(f"{folder}: it holds something already; publish to a new folder")
         aside.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, data in parts.items():
-            _write_synced(aside / name, data)
-        _sync_folder(aside)
+            write_synced(aside / name, data)
+        sync_folder(aside)
         aside.rename(folder)  # replaces an empty folder
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
     except OSError as err:
         raise StorageError(f"{folder}: {err.strerror}") from err
 
@@ -68,19 +68,3 @@ def _read_part(path: Path) -> bytes:
     if len(data) > LARGEST_PART_BYTES:
         raise RecordError(f"{path.parent}: {path.name} is longer than {LARGEST_PART_BYTES} bytes")
     return data
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,6 +25,7 @@ from appliance.errors import StorageError, UsageError
 from appliance.records.deployment import Role, Trust
 from appliance.records.ids import AuthorisationId, KeyId, PersonName
 from appliance.records.wire import dump_record, parse_record
+from drivers.files import replace_synced
 from drivers.keystore_file import FileKeyStore
 
 RecordT = TypeVar("RecordT")
@@ -185,20 +186,9 @@ def read_limited(path: Path, limit_bytes: int) -> bytes:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace a file durably, with mode 0600."""
-    aside = path.with_name(f".{path.name}.partial")
+    """Replace a file durably, with mode 0600; StorageError otherwise."""
     with as_storage_error(path):
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_synced(path, data)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ Built and tested here: what arming refuses, on a real key store and vault; the v
 time; that recognition ends with its authorisation or its clock; what production refuses; that the networks
 are opened nowhere but in an armed worker, after the list. Who may sign is line 9.
 
-Not built yet: two people on site raising the threshold, stop and revocation over the network. A host name that
-resolves to this machine is not looked up: loopback is refused by its name and by its number.
+Not built yet: two people on site raising the threshold, stop and revocation over the network. A host name
+that resolves to this machine is not looked up: loopback is refused by its name and by its number.
 """
 
 from __future__ import annotations

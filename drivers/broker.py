@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import re
 import ssl
@@ -79,6 +80,7 @@ class MqttBroker:
             max_queued_incoming_messages=_MOST_WAITING_MESSAGES,
             properties=_connect_properties(self._access.session_expiry_s),
             tls_context=self._tls,
+            logger=_quiet_logger(),
         )
         try:
             await self._call(client.__aenter__(), f"no link to the broker at {self._access.address}")
@@ -221,3 +223,13 @@ def _publish_properties(expiry_s: int | None) -> Properties | None:
 def _reason_of(answer: object) -> int:
     value = getattr(answer, "value", answer)
     return value if isinstance(value, int) else 0x80
+
+
+def _quiet_logger() -> logging.Logger:
+    """Return the library's logger, quiet: it writes a trace when a cancelled call gets its answer.
+
+    What matters of its errors comes to us as MqttError.
+    """
+    library_logger = logging.getLogger(f"{__name__}.aiomqtt")
+    library_logger.setLevel(logging.CRITICAL)
+    return library_logger

@@ -24,8 +24,9 @@ STOP_S = 10.0
 
 @pytest.mark.parametrize("role", ["vision", "capture"])
 def test_a_hung_worker_is_replaced(world: World, role: str) -> None:
+    rig = make_rig(world)
+
     async def hang() -> float | None:
-        rig = make_rig(world)
         async with running(rig):
             assert await rig.wait_for_alert(SystemClock().now(), 30.0) is not None
             (pid,) = (await asyncio.to_thread(rig.worker_pids))[role]
@@ -82,7 +83,7 @@ def test_a_full_disk_stops_it_with_one_line_and_loses_nothing(world: World) -> N
     kept = world.path / "kept"
     state.rename(kept)
     state.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(state)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=700", "tmpfs", str(state)], check=True)
     try:
         shutil.copytree(kept, state, dirs_exist_ok=True)
         rig = make_rig(world)
@@ -106,10 +107,9 @@ async def fill_and_free(rig: Rig, state: Path) -> None:
 
 
 def fill(path: Path) -> None:
-    with path.open("wb") as file:
+    with path.open("wb", buffering=0) as file:
         while True:
             try:
                 file.write(b"\0" * 4096)
-                file.flush()
             except OSError:
                 return

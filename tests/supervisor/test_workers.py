@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -208,29 +208,26 @@ async def test_who_never_comes_is_named() -> None:
 
 
 async def launch_program(code: str) -> WorkerProcess:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    """Start a program that says when it has come so far."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
     return WorkerProcess(process, terminate_s=0.3)
 
 
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        ("import time; time.sleep(60)", -15),
-        ("import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)", -9),
-        ("raise SystemExit(7)", 7),
+        ("import time; print('ready', flush=True); time.sleep(60)", -15),
+        ("import signal, time; signal.signal(15, 1); print('ready', flush=True); time.sleep(60)", -9),
     ],
 )
-async def test_a_worker_is_ended_for_certain(
-    code: str, status: int, settle: Callable[[], Awaitable[None]]
-) -> None:
+async def test_a_worker_is_ended_for_certain(code: str, status: int) -> None:
     worker = await launch_program(code)
-    await settle()
     assert await worker.end() == status
 
 
-@pytest.fixture
-def settle() -> Callable[[], Awaitable[None]]:
-    async def wait() -> None:
-        await asyncio.sleep(0.4)  # the program's own start
-
-    return wait
+async def test_a_worker_that_has_ended_keeps_its_status() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "raise SystemExit(7)")
+    await process.wait()
+    assert await WorkerProcess(process).end() == 7

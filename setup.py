@@ -5,6 +5,7 @@ from __future__ import annotations
 from setuptools import find_packages, setup
 
 RUN = [
+    "ai-edge-litert>=1.4",  # the present name of tflite-runtime
     "aiohttp>=3.11,<4",
     "aiomqtt>=2.5,<3",
     "av>=15,<19",  # 19 has another open()

@@ -22,7 +22,7 @@ from models.decode import (
 )
 from models.letterbox import Letterbox, check_detector_size, fit_letterbox
 from models.manifest import ModelEntry
-from models.runner_onnx import OnnxRunner
+from models.runner import Runner
 
 _ALIGNMENT_BYTES = 64
 
@@ -40,7 +40,7 @@ class OnnxDetector:
     def __init__(
         self,
         entry: ModelEntry,
-        runner: OnnxRunner,
+        runner: Runner,
         *,
         region: Region,
         width_px: int,

@@ -14,7 +14,7 @@ from appliance.records.ids import ModelId
 from models.alignment import CHIP_POINTS, crop_bounds, fit_similarity, sampling_rows
 from models.detector import check_pixels
 from models.manifest import ModelEntry
-from models.runner_onnx import OnnxRunner
+from models.runner import Runner
 
 _ALIGNMENT_BYTES = 64
 
@@ -28,7 +28,7 @@ class OnnxEmbedder:
     """Implement the Embedder port. Thread: gpu."""
 
     def __init__(
-        self, entry: ModelEntry, runner: OnnxRunner, *, region: Region, largest_frame_bytes: int
+        self, entry: ModelEntry, runner: Runner, *, region: Region, largest_frame_bytes: int
     ) -> None:
         """Take the buffers.
 

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from appliance.errors import ModelIntegrityError, ModelMismatchError, ProcessSettingsError
+from models.runner import check_all_bound, check_memory
 
 
 class OnnxRunner:
-    """Hold one session. Inputs and outputs are arrays of the caller's, bound by address: nothing is copied.
+    """Implement the Runner port on ONNX Runtime. Inputs and outputs are arrays of the caller's, bound by address: nothing is copied.
 
     The runtime's own arena is off, so that what it needs in between is freed to the process's allocator,
     which clears it; patterns of memory are off, because they keep blocks; threads do not spin. One thread
@@ -50,35 +51,40 @@ class OnnxRunner:
             )
         except self._vendor_errors as err:
             raise ModelIntegrityError(f"the runtime cannot load the model: {type(err).__name__}") from err
+        self._input_names = tuple(str(i.name) for i in self._session.get_inputs())
+        self._output_names = tuple(str(o.name) for o in self._session.get_outputs())
         self._binding = self._session.io_binding()
         self._bound: dict[str, npt.NDArray[np.generic]] = {}
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """Return the graph's inputs."""
-        return tuple(i.name for i in self._session.get_inputs())
+        return self._input_names
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """Return the graph's outputs."""
-        return tuple(o.name for o in self._session.get_outputs())
+        return self._output_names
 
     def bind_input(self, name: str, array: npt.NDArray[np.generic]) -> None:
-        """Read an input from this memory at every run, until it is bound again; it must be C-contiguous."""
-        self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, _address(array))
+        """Read an input from this memory, in place; see models.runner.Runner."""
+        check_memory(name, array, self.input_names, is_output=False)
+        self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         self._bound[name] = array
 
     def bind_output(self, name: str, array: npt.NDArray[np.generic]) -> None:
-        """Write an output into this memory, whose shape is the output's; it must be C-contiguous."""
-        self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, _address(array))
+        """Write an output into this memory, in place; see models.runner.Runner."""
+        check_memory(name, array, self.output_names, is_output=True)
+        self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         self._bound[name] = array
 
     def run(self) -> None:
         """Run once with what is bound.
 
         Raises:
-            ModelMismatchError: A bound array has another shape or type than the graph's.
+            ModelMismatchError: A name is not bound, or an array has another shape or type than the graph's.
         """
+        check_all_bound((*self.input_names, *self.output_names), self._bound)
         try:
             self._session.run_with_iobinding(self._binding)
         except self._vendor_errors as err:
@@ -97,9 +103,3 @@ def _options(onnxruntime: Any, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options
-
-
-def _address(array: npt.NDArray[np.generic]) -> int:
-    if not array.flags.c_contiguous:
-        raise ModelMismatchError("only C-contiguous memory can be bound")
-    return array.ctypes.data

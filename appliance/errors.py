@@ -174,6 +174,19 @@ class KeyStoreError(ApplianceError):
     code = "keys"
 
 
+class CudaError(ApplianceError):
+    """Report a GPU that has no memory left or did not do its work; a new process may help."""
+
+    code = "gpu"
+    retryable = True
+
+
+class EngineError(ApplianceError):
+    """Report a TensorRT engine that is missing, cannot be built or was built for something else."""
+
+    code = "engine"
+
+
 class DependencyError(ApplianceError):
     """Report a program or package that the machine lacks, and how to get it."""
 

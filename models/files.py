@@ -41,12 +41,17 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write aside, fsync, rename; StorageError when the disk refuses."""
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write aside, fsync, rename; StorageError when the disk refuses.
+
+    Args:
+        mode: The file's, less the umask; it has it before it has any bytes.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as stream:
+        aside.unlink(missing_ok=True)
+        with open(aside, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -107,10 +107,11 @@ class LiteRtRunner:
             raise ModelMismatchError(f"{name} is {self._bound[name].dtype}, the network's is {wanted}")
 
     def _take_output(self, name: str, details: dict[str, Any]) -> None:
-        found = self._view(details)
-        if found.shape != self._bound[name].shape:
-            raise ModelMismatchError(f"{name} is {found.shape}, {self._bound[name].shape} is bound")
-        np.copyto(self._bound[name], found)
+        # No variable for the view: a trace would hold it, and LiteRT would then refuse the run on zeros.
+        shape = self._view(details).shape
+        if shape != self._bound[name].shape:
+            raise ModelMismatchError(f"{name} is {shape}, {self._bound[name].shape} is bound")
+        np.copyto(self._bound[name], self._view(details))
 
     def _clear(self) -> None:
         for details in self._inputs.values():

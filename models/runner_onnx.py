@@ -13,7 +13,7 @@ from models.runner import check_all_bound, check_memory
 
 
 class OnnxRunner:
-    """Implement the Runner port on ONNX Runtime. Inputs and outputs are arrays of the caller's, bound by address: nothing is copied.
+    """Implement the Runner port on ONNX Runtime: what is bound is read and written in place, never copied.
 
     The runtime's own arena is off, so that what it needs in between is freed to the process's allocator,
     which clears it; patterns of memory are off, because they keep blocks; threads do not spin. One thread

@@ -114,6 +114,23 @@ def status(config: ConfigOption = Path("appliance.toml"), as_json: JsonOption = 
     show_status(config, as_json=as_json)
 
 
+@app.command()
+def engines(
+    config: ConfigOption = Path("appliance.toml"),
+    is_single: Annotated[
+        bool, typer.Option("--single", help="Single precision: exact, larger and slower than half.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build TensorRT's engines for this machine's GPU, ahead of the first start; it takes minutes.
+
+    Example: appliance engines --config appliance.toml
+    """
+    from appliance.app.engines import build_engines
+
+    build_engines(config, precision="single" if is_single else "half", as_json=as_json)
+
+
 @app.command(name="verify-audit")
 def verify_audit_command(
     log: Annotated[Path, typer.Argument(help="The audit log, such as state/audit.jsonl.")],

@@ -13,8 +13,7 @@ from appliance.records.deployment import OperatingPoint
 from models.detector import OnnxDetector, detector_bytes
 from models.embedder import OnnxEmbedder, embedder_bytes
 from models.manifest import load_manifest
-from models.runner_onnx import OnnxRunner
-from models.store import load_model
+from models.runner_choice import EngineSettings, RunnerName, open_runners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,6 +54,8 @@ def open_pair(
     detector_height_px: int,
     largest_frame_bytes: int,
     threads: int,
+    runner: RunnerName = "onnx",
+    engines: EngineSettings | None = None,
 ) -> ModelPair:
     """Check, load and bind both models of a pair.
 
@@ -65,25 +66,28 @@ def open_pair(
         detector_width_px, detector_height_px: What the detector sees, multiples of 32.
         largest_frame_bytes: H * W * 3 of the largest picture that will come.
         threads: Threads of each network.
+        runner: The library that runs both.
+        engines: Where TensorRT's engines lie; only for it.
 
     Blocks: 0.2 to 0.5 s.
 
     Raises:
-        UsageError: No such pair.
-        ModelMissingError: Not fetched.
+        UsageError: No such pair, or TensorRT without `engines`.
+        ModelMissingError: Not fetched, or no file of it for this runner.
         ModelIntegrityError: A file is not the manifest's.
+        EngineError, DependencyError: TensorRT, without an engine or on a machine without it.
         ConfigError: The detector's size.
         ProcessSettingsError: The runtime's telemetry is not switched off.
     """
     manifest = load_manifest()
     entry = manifest.pair(pair)
     detector, embedder = manifest.model(entry.detector), manifest.model(entry.embedder)
-    detector_model, embedder_model = load_model(folder, detector), load_model(folder, embedder)
+    runners = open_runners(runner, (detector, embedder), folder, threads=threads, engines=engines)
     return ModelPair(
         pair_id=entry.id,
         detector=OnnxDetector(
             detector,
-            OnnxRunner(detector_model, threads=threads),
+            runners[0],
             region=detector_region,
             width_px=detector_width_px,
             height_px=detector_height_px,
@@ -91,7 +95,7 @@ def open_pair(
         ),
         embedder=OnnxEmbedder(
             embedder,
-            OnnxRunner(embedder_model, threads=threads),
+            runners[1],
             region=embedder_region,
             largest_frame_bytes=largest_frame_bytes,
         ),

@@ -22,6 +22,7 @@ from appliance.app.watchlist_source import OpenedList, open_sealed_list
 from appliance.errors import ChannelClosedError
 from appliance.logs import set_up_logging
 from appliance.ports import Clock
+from appliance.quality import FaceMeasures
 from appliance.records.alerts import AlertDetail, SealedKey
 from appliance.records.channel import (
     VisionAlert,
@@ -35,8 +36,7 @@ from appliance.records.ids import AlertId, CameraId
 from appliance.vision.analysis import FrameAnalysis
 from appliance.vision.claims import AlertSealer, Matcher
 from appliance.vision.counts import CameraWatch, Counts
-from appliance.vision.decision import Decider
-from appliance.vision.field_counts import FaceMeasures
+from appliance.vision.decision import LEAST_APART_S, Decider, OpenClaims
 from appliance.vision.gallery import Gallery
 from appliance.vision.gate import SizeGate
 from appliance.vision.intake import FrameSource, Intake
@@ -115,7 +115,10 @@ class ArmedParts:
         pair = _open_networks(start, regions)
         self._watches = _watches(start, self._arena)
         measures = FaceMeasures(self._arena.region())
-        self._analysis = _analysis(start, pair, regions, self._counts, self._watches, measures)
+        self._open_claims = OpenClaims()
+        self._analysis = _analysis(
+            start, pair, regions, self._counts, self._watches, measures, self._open_claims
+        )
         began_s = clock.monotonic_s()
         codec = PillowCodec()
         warm_up(
@@ -175,7 +178,12 @@ class ArmedParts:
         return Matcher(
             gallery=gallery,
             entries={entry.entry_id: entry for entry in opened.entries},
-            decider=Decider(frames_k=start.frames_k, frames_n=start.frames_n),
+            decider=Decider(
+                frames_k=start.frames_k,
+                frames_n=start.frames_n,
+                least_apart_s=LEAST_APART_S,
+                open_claims=self._open_claims,
+            ),
             codec=codec,
             portrait_of=opened.portrait_of,
             sealer=_sealer(arm),
@@ -216,6 +224,7 @@ def _analysis(
     counts: Counts,
     watches: dict[CameraId, CameraWatch],
     measures: FaceMeasures,
+    open_claims: OpenClaims,
 ) -> FrameAnalysis:
     return FrameAnalysis(
         detector=pair.detector,
@@ -231,6 +240,7 @@ def _analysis(
         counts=counts,
         watches=watches,
         measures=measures,
+        open_claims=open_claims,
     )
 
 

@@ -181,12 +181,19 @@ class VisionCameraReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionReport:
-    """Vision worker to supervisor, about once a second: counts and ages, never a score."""
+    """Vision worker to supervisor, about once a second: counts and ages, never a score.
+
+    Of the faces in the zone that are wide enough, `n_embedded` gave a template, `n_not_best` waited because
+    their track has had a better or too near a moment, `n_too_poor` were stopped by the quality gate.
+    """
 
     n_frames: int
     n_frames_dropped: int
     n_faces: int
     n_too_small: int
+    n_too_poor: int
+    n_not_best: int
+    n_embedded: int
     n_searched: int
     n_tracks: int
     n_probes_wiped: int

@@ -79,7 +79,9 @@ class Matcher:
 
     def _claim(self, frame: Frame, probe: Probe, candidates: tuple[Candidate, ...]) -> None:
         stamp = frame.stamp
-        for candidate in self._decider.note(stamp.camera_id, probe.track_id, candidates):
+        for candidate in self._decider.note(
+            stamp.camera_id, probe.track_id, candidates, stamp.captured_monotonic_s
+        ):
             entry = self._entries[candidate.entry_id]
             detail = self._detail(frame, probe, candidate, entry)
             alert_id, sealed_keys, ciphertext = self._sealer(

@@ -20,6 +20,9 @@ class Counts:
     n_frames: int = 0
     n_faces: int = 0
     n_too_small: int = 0
+    n_too_poor: int = 0
+    n_not_best: int = 0
+    n_embedded: int = 0
     n_searched: int = 0
     n_probes_wiped: int = 0
     slowest_wipe_after_decision_ms: float = 0.0
@@ -32,6 +35,13 @@ class Counts:
             self.n_frames += 1
             self.n_faces += n_faces
             self.n_too_small += n_too_small
+
+    def note_chosen(self, *, n_embedded: int, n_not_best: int, n_too_poor: int) -> None:
+        """Count what became of a frame's faces that are wide enough."""
+        with self._lock:
+            self.n_embedded += n_embedded
+            self.n_not_best += n_not_best
+            self.n_too_poor += n_too_poor
 
     def note_searched(self) -> None:
         """Count a comparison with the gallery."""
@@ -55,6 +65,9 @@ class Counts:
                 n_frames_dropped=n_frames_dropped,
                 n_faces=self.n_faces,
                 n_too_small=self.n_too_small,
+                n_too_poor=self.n_too_poor,
+                n_not_best=self.n_not_best,
+                n_embedded=self.n_embedded,
                 n_searched=self.n_searched,
                 n_tracks=n_tracks,
                 n_probes_wiped=self.n_probes_wiped,

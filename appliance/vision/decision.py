@@ -1,7 +1,8 @@
-"""When candidates become an alert: k of the last n searched frames of one track agree on one entry."""
+"""When candidates become an alert: k of the last n searched moments of one track agree on one entry."""
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,10 +14,39 @@ MOST_TRACKS = 512
 """Older tracks are forgotten first; it bounds memory in front of a poster wall."""
 
 
+LEAST_APART_S = 0.12
+"""Frames nearer to each other share one blur: what they agree on was seen once."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _TrackVotes:
     frames: deque[frozenset[EntryId]]
     alerted: set[EntryId] = field(default_factory=set)
+    voted_s: float | None = None
+
+
+class OpenClaims:
+    """Tell which tracks have a candidate that waits for its confirmation: ids of tracks, nothing else.
+
+    Threads: match notes, gpu asks, so that the confirming frames are embedded promptly.
+    """
+
+    def __init__(self) -> None:
+        self._tracks: set[tuple[CameraId, TrackId]] = set()
+        self._lock = threading.Lock()
+
+    def note(self, camera_id: CameraId, track_id: TrackId, *, is_open: bool) -> None:
+        """Take whether a track's candidate waits."""
+        with self._lock:
+            if is_open:
+                self._tracks.add((camera_id, track_id))
+            else:
+                self._tracks.discard((camera_id, track_id))
+
+    def is_open(self, camera_id: CameraId, track_id: TrackId) -> bool:
+        """Say whether a track's candidate waits."""
+        with self._lock:
+            return (camera_id, track_id) in self._tracks
 
 
 class Decider:
@@ -25,21 +55,40 @@ class Decider:
     Args:
         frames_k: How many frames must agree, 1..n.
         frames_n: Of how many searched frames of the track.
+        least_apart_s: Frames of a track captured nearer to each other than this count as one.
+        open_claims: Told which tracks wait for a confirmation.
     """
 
-    def __init__(self, *, frames_k: int, frames_n: int) -> None:
+    def __init__(
+        self,
+        *,
+        frames_k: int,
+        frames_n: int,
+        least_apart_s: float = 0.0,
+        open_claims: OpenClaims | None = None,
+    ) -> None:
         if not 1 <= frames_k <= frames_n:
             raise ValueError(f"k={frames_k} of n={frames_n} frames")
         self._frames_k, self._frames_n = frames_k, frames_n
+        self._least_apart_s = least_apart_s
+        self._open_claims = open_claims or OpenClaims()
         self._tracks: OrderedDict[tuple[CameraId, TrackId], _TrackVotes] = OrderedDict()
 
     def note(
-        self, camera_id: CameraId, track_id: TrackId, candidates: Iterable[Candidate]
+        self,
+        camera_id: CameraId,
+        track_id: TrackId,
+        candidates: Iterable[Candidate],
+        captured_s: float | None = None,
     ) -> tuple[Candidate, ...]:
-        """Return the candidates of this frame that have now earned an alert, each once per track."""
+        """Return the candidates of this frame that have now earned an alert, each once per track.
+
+        Args:
+            captured_s: Monotonic time of capture; without it every frame counts by itself.
+        """
         votes = self._votes_of((camera_id, track_id))
         candidates = tuple(candidates)
-        votes.frames.append(frozenset(candidate.entry_id for candidate in candidates))
+        self._count(votes, frozenset(candidate.entry_id for candidate in candidates), captured_s)
         raised = tuple(
             candidate
             for candidate in candidates
@@ -47,7 +96,20 @@ class Decider:
             and self._n_agreed(votes, candidate.entry_id) >= self._frames_k
         )
         votes.alerted.update(candidate.entry_id for candidate in raised)
+        self._open_claims.note(camera_id, track_id, is_open=bool(set().union(*votes.frames) - votes.alerted))
         return raised
+
+    def _count(self, votes: _TrackVotes, entry_ids: frozenset[EntryId], captured_s: float | None) -> None:
+        is_same_moment = (
+            captured_s is not None
+            and votes.voted_s is not None
+            and captured_s - votes.voted_s < self._least_apart_s
+        )
+        if is_same_moment and votes.frames:
+            votes.frames[-1] |= entry_ids
+            return
+        votes.frames.append(entry_ids)
+        votes.voted_s = captured_s
 
     def n_agreed(self, camera_id: CameraId, track_id: TrackId, entry_id: EntryId) -> int:
         """Return how many of the track's last n frames named the entry."""
@@ -61,6 +123,7 @@ class Decider:
         if votes is None:
             votes = self._tracks[key] = _TrackVotes(frames=deque(maxlen=self._frames_n))
             if len(self._tracks) > MOST_TRACKS:
-                self._tracks.popitem(last=False)
+                forgotten, _ = self._tracks.popitem(last=False)
+                self._open_claims.note(*forgotten, is_open=False)
         self._tracks.move_to_end(key)
         return votes

@@ -8,34 +8,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
-from appliance.ports import Region
+from appliance.quality import FaceFaults
 from appliance.records.channel import FieldMinute
-from appliance.records.frames import Box, Face, Pixels
 from appliance.records.ids import TrackId
 
 MINUTES_KEPT = 60
-
-DARK_FACE_LUMA = 25.0
-"""Mean green of the box. ISO/IEC 29794-5 calls luminance up to 25 under-exposed; on NASA's portraits of
-E. Collins and G. Hopper, darkened, with noise of 3 levels, centerface-dlib's template kept a cosine of 0.96
-to 0.99 with the bright face's at 22 to 23, of 0.93 to 0.98 at 15 to 16."""
-SOFT_FACE_DETAIL = 0.02
-"""Mean product of how brightness bends along two lines, over its variance. Same portraits, 30 to 178 px wide,
-noise of 2 levels: sharp 0.44 to 0.77; blurred by 4 % of the face's width (sigma) 0.02 to 0.31, cosine 0.93 to
-0.97 with the sharp one; by 8 %, 0.004 to 0.07 and 0.87 to 0.90; by 12 % the detector no longer finds them."""
-TURNED_NOSE_SHIFT = 0.30
-"""Of the eyes' distance, along their line. The nose's tip stands about 0.41 of that distance before the eyes
-(generic head model of pose estimation), so 0.30 is a turn of about 36 degrees; frontal: 0.01 to 0.04."""
-TURNED_EYE_DISTANCE = 0.30
-"""Of the box's width; 0.48 on frontal portraits, 0.30 at a turn of about 51 degrees."""
-FACE_SAMPLES = 40
-"""Pixels across a face that are looked at, up to twice as many; a wider face is thinned out."""
-LINES_APART, LAG = 1, 2
 
 PASS_WINDOW_S, FEWEST_TRACKS = 12.0, 8
 """A pass rate is taken over so long, and longer where fewer people pass."""
@@ -46,90 +25,6 @@ LOW_PASS_RATIO, SURE_DEVIATIONS = 0.5, 4.0
 """Half of the usual, and further from it than chance: 4 standard deviations of a binomial share."""
 MOST_WINDOWS_AVERAGED = 50
 MOST_TRACKS = 512
-
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaceFaults:
-    """What is poor about a face that is in the zone and wide enough."""
-
-    is_blurred: bool
-    is_turned_away: bool
-    is_dark: bool
-
-    def __bool__(self) -> bool:
-        return self.is_blurred or self.is_turned_away or self.is_dark
-
-
-class FaceMeasures:
-    """Measure faces by their five points and pixels. Thread: gpu.
-
-    Args:
-        region: Holds one face at a time, zeroed after it.
-    """
-
-    def __init__(self, region: Region) -> None:
-        self._region = region
-        n_pixels = (2 * FACE_SAMPLES) ** 2
-        self._luma, self._steps, self._bends = (
-            region.take((n_pixels,), np.float32).view(np.float32) for _ in range(3)
-        )
-
-    def faults_of(self, pixels: Pixels, face: Face) -> FaceFaults:
-        """Return what is poor about a face; its pixels are gone from the region on return."""
-        with self._region:
-            luma = self._luma_of(pixels, face.box)
-            if luma is None:
-                return FaceFaults(is_blurred=True, is_turned_away=is_turned_away(face), is_dark=True)
-            return FaceFaults(
-                is_blurred=self._detail_of(luma) < SOFT_FACE_DETAIL,
-                is_turned_away=is_turned_away(face),
-                is_dark=float(luma.mean()) < DARK_FACE_LUMA,
-            )
-
-    def _luma_of(self, pixels: Pixels, box: Box) -> Floats | None:
-        # A box may reach outside the picture, and a negative end would count from the other side.
-        top, bottom, left, right = (
-            max(0, round(edge_px))
-            for edge_px in (box.y_px, box.y_px + box.height_px, box.x_px, box.x_px + box.width_px)
-        )
-        cut = pixels[top:bottom, left:right, 1]
-        step = max(1, int(box.width_px) // FACE_SAMPLES)
-        seen = cut[::step, ::step][: 2 * FACE_SAMPLES, : 2 * FACE_SAMPLES]
-        if min(seen.shape) <= 2 * LAG + LINES_APART:
-            return None  # hardly anything of it is in the picture
-        luma = _as(self._luma, seen.shape)
-        np.copyto(luma, seen)
-        return luma
-
-    def _detail_of(self, luma: Floats) -> float:
-        rows, columns = luma.shape
-        steps = _as(self._steps, (rows, columns - LAG))
-        np.subtract(luma[:, LAG:], luma[:, :-LAG], out=steps)
-        bends = _as(self._bends, (rows, columns - 2 * LAG))
-        np.subtract(steps[:, LAG:], steps[:, :-LAG], out=bends)
-        # Noise differs from line to line and cancels out in the mean; edges go on.
-        products = _as(self._steps, (rows - LINES_APART, columns - 2 * LAG))
-        np.multiply(bends[LINES_APART:], bends[:-LINES_APART], out=products)
-        detail = float(products.mean())
-        apart = _as(self._bends, luma.shape)
-        np.subtract(luma, luma.mean(), out=apart)
-        np.multiply(apart, apart, out=apart)
-        return detail / (float(apart.mean()) + 1.0)
-
-
-def is_turned_away(face: Face) -> bool:
-    """Say whether the nose lies far off the middle of the eyes, or the eyes are too near for the face."""
-    left, right, nose = face.points[0], face.points[1], face.points[2]
-    across_x, across_y = float(right[0] - left[0]), float(right[1] - left[1])
-    distance_px = (across_x**2 + across_y**2) ** 0.5
-    if distance_px < TURNED_EYE_DISTANCE * face.box.width_px or distance_px == 0:
-        return True
-    from_middle_x = float(nose[0] - (left[0] + right[0]) / 2)
-    from_middle_y = float(nose[1] - (left[1] + right[1]) / 2)
-    shift = (from_middle_x * across_x + from_middle_y * across_y) / distance_px**2
-    return bool(abs(shift) > TURNED_NOSE_SHIFT)
 
 
 class PassRate:
@@ -227,7 +122,3 @@ class FieldCounts:
                 )
             )
         return self._minutes[-1]
-
-
-def _as(buffer: Floats, shape: tuple[int, ...]) -> Floats:
-    return buffer[: shape[0] * shape[1]].reshape(shape)

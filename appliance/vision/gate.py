@@ -29,15 +29,15 @@ class SizeGate:
     least_face_width_px: int
     zone: Zone = field(default_factory=Zone)
 
-    def choose(self, faces: Sequence[Face], size: PictureSize, *, most: int) -> GatedFaces:
-        """Return which faces of a frame to follow and which, at most `most`, to embed."""
+    def choose(self, faces: Sequence[Face], size: PictureSize) -> GatedFaces:
+        """Return which faces of a frame to follow and which of them may be embedded."""
         inside = [n for n, face in enumerate(faces) if self.zone.has_centre_of(face.box, size)]
         wide = [n for n in inside if faces[n].box.width_px >= self.least_face_width_px]
         n_too_small = len(inside) - len(wide)
         wide.sort(key=lambda n: -faces[n].box.width_px)
         return GatedFaces(
             inside=tuple(inside),
-            wide=tuple(wide[:most]),
+            wide=tuple(wide),
             n_outside=len(faces) - len(inside),
             n_too_small=n_too_small,
         )

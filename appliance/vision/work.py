@@ -13,7 +13,7 @@ from appliance.records.frames import Box, Frame, Template
 from appliance.records.ids import TrackId
 
 MOST_PROBES = 64
-"""Faces embedded of one frame, the widest first; the rest wait for the next frame."""
+"""Faces embedded of one frame; the rest wait for the next frame, who waited longest goes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ from appliance.errors import EnrolmentError, PictureError
 from appliance.ports import Detector, Embedder, PictureCodec
 from appliance.records.frames import Face, Pixels
 from appliance.records.watchlist import EnrolledReference
-from appliance.watchlist.quality import quality_of
+from appliance.watchlist.quality import enrolment_measures
 from appliance.watchlist.rules import MOST_REFERENCES, UNKNOWN_DATE
 
 LEAST_FACE_WIDTH_PX = 40
@@ -62,16 +62,20 @@ class Enroller:
         least_face_width_px: int = LEAST_FACE_WIDTH_PX,
     ) -> None:
         self._detector, self._embedder, self._codec = detector, embedder, codec
+        self._measures = enrolment_measures()
         self._least_face_width_px = max(LEAST_FACE_WIDTH_PX, least_face_width_px)
 
     def enrol_picture(self, pixels: Pixels, captured_on: str = UNKNOWN_DATE) -> EnrolledReference:
         """Return the reference that a picture gives.
 
         Raises:
-            EnrolmentError: No face, more than one, too small a one, or none that a template can be made of.
+            EnrolmentError: No face, more than one, too small or too poor a one, or no template of it.
             PictureError: The portrait cannot be made.
         """
         face = self._only_face(pixels)
+        quality = self._measures.assess(pixels, face)
+        if quality.refused_for:  # what the gate on the stream would not let through either
+            raise EnrolmentError(f"the face's quality is too poor: {', '.join(quality.refused_for)}")
         template = np.zeros(self._embedder.template_length, dtype=np.float32)
         self._embedder.embed(pixels, face.points, template)
         norm = float(np.linalg.norm(template))
@@ -82,7 +86,7 @@ class Enroller:
             template=template,
             portrait_jpeg=self._codec.encode_portrait(pixels, face.box),
             captured_on=captured_on,
-            quality=quality_of(pixels, face),
+            quality=quality.score,
         )
 
     def enrol_pictures(self, pictures: Sequence[PictureToEnrol]) -> EnrolledPictures:

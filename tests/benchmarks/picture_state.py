@@ -13,10 +13,10 @@ from time import perf_counter
 
 import numpy as np
 
+from appliance.quality import FaceMeasures
 from appliance.records.frames import Face, Frame, FrameStamp, Pixels
 from appliance.vision.analysis import FrameAnalysis
 from appliance.vision.counts import CameraWatch, Counts
-from appliance.vision.field_counts import FaceMeasures
 from appliance.vision.gate import SizeGate
 from appliance.vision.picture_state import PictureWatch
 from appliance.vision.picture_statistics import PictureBench

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from appliance.ports import Clock
+from appliance.quality import FaceMeasures
 from appliance.records.alerts import AlertDetail, SealedKey
 from appliance.records.channel import VisionAlert
 from appliance.records.frames import Box, Face, Frame, FrameStamp, Pixels
@@ -16,7 +17,7 @@ from appliance.records.ids import AlertId, CameraId
 from appliance.vision.analysis import FrameAnalysis
 from appliance.vision.claims import Matcher
 from appliance.vision.counts import Counts
-from appliance.vision.decision import Decider
+from appliance.vision.decision import LEAST_APART_S, Decider, OpenClaims
 from appliance.vision.gallery import Gallery
 from appliance.vision.gate import SizeGate
 from appliance.vision.intake import Intake
@@ -58,10 +59,15 @@ class House:
     regions: list[FakeRegion] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     clock: Clock = field(default_factory=SystemClock)
+    picture: Pixels | None = None
+    """(240, 320, 3), what the frames show; None is a grey wall."""
+    is_choosing: bool = False
+    """Embed at best moments, as the worker does; else every face in every frame."""
 
     def __post_init__(self) -> None:
         self.intake = Intake()
         detector_region, embedder_region = self.region(), self.region()
+        self.open_claims = OpenClaims() if self.is_choosing else None
         self.analysis = FrameAnalysis(
             detector=FakeDetector(lambda pixels: self.faces, detector_region),
             embedder=FakeEmbedder(lambda *parts: self.template_of(*parts), embedder_region),
@@ -69,9 +75,16 @@ class House:
             embedder_region=embedder_region,
             gates={each: SizeGate(least_face_width_px=40) for each in (CAMERA, OTHER_CAMERA)},
             counts=self.counts,
+            measures=FaceMeasures(self.region()) if self.is_choosing else None,
+            open_claims=self.open_claims,
         )
         entry = make_entry(0)
-        self.decider = Decider(frames_k=2, frames_n=3)
+        self.decider = Decider(
+            frames_k=2,
+            frames_n=3,
+            least_apart_s=LEAST_APART_S if self.is_choosing else 0.0,
+            open_claims=self.open_claims,
+        )
         self.matcher = Matcher(
             gallery=Gallery(
                 [entry],
@@ -112,6 +125,8 @@ class House:
     def show(self, number: int, camera_id: CameraId = CAMERA) -> Pixels:
         """Put a frame in and wait until its slot came back."""
         pixels = np.full((240, 320, 3), 7, dtype=np.uint8)
+        if self.picture is not None:
+            pixels[:] = self.picture
         came_back = threading.Event()
 
         def release() -> None:

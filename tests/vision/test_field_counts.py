@@ -1,4 +1,4 @@
-"""Field counts: why faces were poor, by minute, and when fewer than usual are fit for a search."""
+"""Field counts by minute, and when fewer than usual are fit for a search."""
 
 from __future__ import annotations
 
@@ -7,122 +7,27 @@ import dataclasses
 import numpy as np
 import pytest
 
+from appliance.quality import FaceFaults, FaceMeasures
 from appliance.records.channel import FieldMinute, PictureState, VisionCameraReport, VisionReport
-from appliance.records.frames import Box, Face, Frame, FrameStamp, Pixels
+from appliance.records.frames import Frame, FrameStamp
 from appliance.records.ids import TrackId
 from appliance.records.wire import dump_record, parse_record
 from appliance.vision.analysis import FrameAnalysis
 from appliance.vision.counts import CameraWatch, Counts
-from appliance.vision.field_counts import (
-    DARK_FACE_LUMA,
-    MINUTES_KEPT,
-    FaceFaults,
-    FaceMeasures,
-    FieldCounts,
-    PassRate,
-    is_turned_away,
-)
+from appliance.vision.field_counts import MINUTES_KEPT, FieldCounts, PassRate
 from appliance.vision.gate import SizeGate
 from appliance.vision.picture_state import PictureWatch
 from appliance.vision.picture_statistics import PictureBench
 from appliance.vision.work import HeldFrame, TemplateBench
 from appliance.vision.zone import Zone
-from models.synthetic import synthetic_face, synthetic_points
+from models.synthetic import synthetic_face
 from tests.fakes.clock import START
 from tests.fakes.house import CAMERA
 from tests.fakes.networks import FakeDetector, FakeEmbedder, make_face, unit
 from tests.fakes.region import FakeRegion
-from tests.vision.test_picture_state import blurred
+from tests.test_quality import DRAWN
 
-DRAWN = Face(
-    box=Box(x_px=45, y_px=65, width_px=150, height_px=195), points=synthetic_points(), detection_score=0.9
-)
 GOOD = FaceFaults(is_blurred=False, is_turned_away=False, is_dark=False)
-
-
-def faults_of(pixels: Pixels, face: Face = DRAWN) -> FaceFaults:
-    return FaceMeasures(FakeRegion()).faults_of(pixels, face)
-
-
-def out_of_focus(pixels: Pixels, sigma_px: float) -> Pixels:
-    planes = [blurred(pixels[..., channel].astype(np.float32), sigma_px) for channel in range(3)]
-    grain = np.random.default_rng(2).normal(0, 2, pixels.shape)
-    return np.clip(np.stack(planes, axis=2) + grain, 0, 255).astype(np.uint8)
-
-
-def turned_by(degrees: float) -> Face:
-    """Return a face whose eyes and nose stand as on a head that turned: the nose 0.41 eye distances out."""
-    angle = np.deg2rad(degrees)
-    middle, half = 120.0, 36 * np.cos(angle)
-    points = synthetic_points()
-    points[:3, 0] = middle - half, middle + half, middle + 0.41 * 72 * np.sin(angle)
-    return dataclasses.replace(DRAWN, points=points)
-
-
-def test_a_good_face_has_no_fault() -> None:
-    assert faults_of(synthetic_face()) == GOOD
-    assert not GOOD
-
-
-@pytest.mark.parametrize(("share_of_width", "is_blurred"), [(0.01, False), (0.10, True), (0.2, True)])
-def test_a_face_out_of_focus_is_blurred_in_spite_of_noise(share_of_width: float, is_blurred: bool) -> None:
-    pixels = out_of_focus(synthetic_face(), share_of_width * DRAWN.box.width_px)
-    assert faults_of(pixels).is_blurred is is_blurred
-
-
-def test_a_face_without_light_is_dark() -> None:
-    bright = synthetic_face()
-    mean = float(bright[65:260, 45:195, 1].mean())
-    for luma, is_dark in ((DARK_FACE_LUMA + 3, False), (DARK_FACE_LUMA - 3, True)):
-        assert faults_of((bright * (luma / mean)).astype(np.uint8)).is_dark is is_dark
-
-
-@pytest.mark.parametrize(
-    ("degrees", "is_away"), [(0, False), (20, False), (-20, False), (45, True), (-60, True)]
-)
-def test_a_head_is_turned_away_by_where_its_nose_is(degrees: float, is_away: bool) -> None:
-    assert is_turned_away(turned_by(degrees)) is is_away
-
-
-def test_a_tilted_head_is_not_turned_away_and_a_profile_is() -> None:
-    angle = np.deg2rad(30)
-    tilt = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], np.float32)
-    middle = np.array([120, 160], np.float32)
-    tilted = ((synthetic_points() - middle) @ tilt.T + middle).astype(np.float32)
-    assert not is_turned_away(dataclasses.replace(DRAWN, points=tilted))
-    profile = synthetic_points()
-    profile[:3, 0] = 110, 120, 115
-    assert is_turned_away(dataclasses.replace(DRAWN, points=profile))
-    profile[:2] = 115, 140
-    assert is_turned_away(dataclasses.replace(DRAWN, points=profile))
-
-
-@pytest.mark.parametrize(
-    "box",
-    [
-        Box(x_px=-200, y_px=10, width_px=150, height_px=195),
-        Box(x_px=10, y_px=-300, width_px=150, height_px=195),
-        Box(x_px=238, y_px=10, width_px=150, height_px=195),
-        Box(x_px=10, y_px=318, width_px=150, height_px=195),
-        Box(x_px=10, y_px=10, width_px=0, height_px=0),
-    ],
-)
-def test_a_box_outside_the_picture_is_poor_and_breaks_nothing(box: Box) -> None:
-    faults = faults_of(synthetic_face(), dataclasses.replace(DRAWN, box=box))
-    assert faults.is_blurred
-    assert faults.is_dark
-
-
-def test_a_face_leaves_nothing_in_its_buffers() -> None:
-    region = FakeRegion()
-    measures = FaceMeasures(region)
-    for width_px in (40, 79, 80, 200):
-        face = dataclasses.replace(
-            DRAWN, box=Box(x_px=20, y_px=20, width_px=width_px, height_px=width_px * 1.4)
-        )
-        measures.faults_of(synthetic_face(), face)
-        assert not any(array.any() for array in region.arrays)
-    assert region.n_clears == 4
 
 
 def note(counts: FieldCounts, at_s: float, **changes: int) -> None:
@@ -171,7 +76,7 @@ def test_a_frame_is_counted_as_it_was_treated_and_the_report_shows_this_minute_a
     pixels = np.full((720, 1280, 3), 128, np.uint8)
     pixels[100:420, 100:340] = portrait
     inside = dataclasses.replace(
-        DRAWN, box=dataclasses.replace(DRAWN.box, x_px=145, y_px=165), points=synthetic_points() + 100
+        DRAWN, box=dataclasses.replace(DRAWN.box, x_px=145, y_px=165), points=DRAWN.points + 100
     )
     faces = [make_face(x_px=900), make_face(x_px=20, width_px=39), inside, make_face(x_px=400, y_px=500)]
     watch = watch_of()
@@ -193,9 +98,9 @@ def test_a_frame_is_counted_as_it_was_treated_and_the_report_shows_this_minute_a
         held = HeldFrame(frame=Frame(stamp=stamp, pixels=pixels), release=lambda: None)
         analysis.analyse(held, TemplateBench(FakeRegion(), 8))
     report = watch.report()
-    # The fourth face is a plain grey patch: searched like any other, for the reasons only count.
+    # The fourth face is a plain grey patch: nothing to make a template of.
     expected = dict.fromkeys(("n_outside_zone", "n_too_small", "n_blurred"), 1)
-    expected |= {"n_detected": 4, "n_turned_away": 0, "n_dark": 0, "n_searched": 2}
+    expected |= {"n_detected": 4, "n_turned_away": 0, "n_dark": 0, "n_searched": 1}
     assert report.current_minute == FieldMinute(monotonic_minute=1, **expected)
     twice = {name: 2 * number for name, number in expected.items()}
     assert report.last_minute == FieldMinute(monotonic_minute=0, **twice)

@@ -104,7 +104,8 @@ def test_a_crowd_of_40_is_counted(seconds: float, rate_hz: int, most_error: floa
     mixed, pieces = sum(each.n_mixed for each in outcomes), sum(each.n_pieces for each in outcomes)
     print(
         f"4 x 40 people in {seconds} s at {rate_hz} Hz: faces seen"
-        f" {[each.n_faces_seen for each in outcomes]}, mean error {error:.1%}, {mixed} tracks of two people, {pieces} pieces too many"
+        f" {[each.n_faces_seen for each in outcomes]}, mean error {error:.1%},"
+        f" {mixed} tracks of two people, {pieces} pieces too many"
     )
     assert error <= most_error
     assert mixed <= 0.25 * 160

@@ -92,10 +92,9 @@ def test_the_whole_picture_has_no_outside_and_any_other_zone_has() -> None:
 def test_the_gate_tells_outside_small_and_wide_apart() -> None:
     gate = SizeGate(least_face_width_px=40, zone=Zone(points=LEFT_HALF))
     faces = [make_face(x_px=x, width_px=width) for x, width in ((10, 45), (100, 39), (500, 90), (200, 60))]
-    gated = gate.choose(faces, VGA, most=64)
+    gated = gate.choose(faces, VGA)
     assert (gated.inside, gated.wide) == ((0, 1, 3), (3, 0))
     assert (gated.n_outside, gated.n_too_small) == (1, 1)
-    assert gate.choose(faces, VGA, most=1).wide == (3,)
 
 
 def test_a_face_outside_is_counted_and_neither_embedded_nor_followed() -> None:

@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 
 from appliance.errors import EnrolmentError, PictureError
-from appliance.records.frames import Box, Face, Pixels, Points, Template
+from appliance.quality import FaceMeasures
+from appliance.records.frames import Face, Pixels, Points, Template
 from appliance.watchlist.enrolment import Enroller, PictureToEnrol
-from appliance.watchlist.quality import quality_of, sharpness_of
+from appliance.watchlist.quality import OwnBuffers
 from appliance.watchlist.rules import MOST_REFERENCES
 from drivers.pictures import PillowCodec
 from tests.fakes.networks import FakeDetector, FakeEmbedder, make_face, unit
 from tests.fakes.region import FakeRegion
 
-PICTURE: Pixels = np.random.default_rng(7).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+# Blotches: noise from pixel to pixel is no detail.
+PICTURE: Pixels = (
+    np.random.default_rng(7).integers(20, 235, (80, 80, 3), dtype=np.uint8).repeat(5, 0).repeat(5, 1)
+)
 
 
 def make_enroller(*faces: Face, template: Template | None = None) -> Enroller:
@@ -93,19 +97,24 @@ def test_pictures_above_the_limit_are_reported() -> None:
     assert [refused.label for refused in result.refused] == ["10", "11"]
 
 
-def test_quality_rises_with_width_and_sharpness() -> None:
-    flat = np.full_like(PICTURE, 128)
+def test_quality_rises_with_width_and_is_the_appliance_s_own() -> None:
     wide, narrow = make_face(width_px=140), make_face(width_px=45)
-    assert quality_of(PICTURE, wide) == 100
-    assert quality_of(PICTURE, narrow) < quality_of(PICTURE, wide)
-    assert quality_of(flat, wide) < quality_of(PICTURE, wide)
-    assert sharpness_of(flat, wide) == 0.0
+    qualities = [make_enroller(each).enrol_picture(PICTURE).quality for each in (wide, narrow)]
+    assert qualities[0] > qualities[1]
+    assert qualities[0] == FaceMeasures(FakeRegion()).assess(PICTURE, wide).score
 
 
-def test_face_outside_the_picture_has_no_sharpness() -> None:
-    face = Face(
-        box=Box(x_px=900, y_px=900, width_px=60, height_px=60),
-        points=make_face().points,
-        detection_score=0.9,
-    )
-    assert sharpness_of(PICTURE, face) == 0.0
+def test_a_face_of_which_the_gate_would_make_nothing_is_refused_with_its_reason() -> None:
+    with pytest.raises(EnrolmentError, match="quality is too poor: Sharpness"):
+        make_enroller(make_face()).enrol_picture(np.full_like(PICTURE, 128))
+
+
+def test_a_face_outside_the_picture_is_refused() -> None:
+    with pytest.raises(EnrolmentError, match="FaceOcclusionPrevention"):
+        make_enroller(make_face(x_px=900, y_px=900)).enrol_picture(PICTURE)
+
+
+def test_a_picture_leaves_nothing_in_ops_buffers() -> None:
+    buffers = OwnBuffers()
+    FaceMeasures(buffers).assess(PICTURE, make_face())
+    assert not any(array.any() for array in buffers._arrays)

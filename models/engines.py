@@ -35,11 +35,15 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineProfile:
-    """What an engine is built for; part of its key. `values` are of inputs that say a shape (int64)."""
+    """What an engine is built for; part of its key.
+
+    `values` are of inputs that say a shape (int64); `unused` are inputs of the model that its engine lacks.
+    """
 
     shapes: tuple[Bounds, ...]
     values: tuple[Bounds, ...]
     precision: Precision
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +73,11 @@ def detector_profile(
     """Return the profile of a detector: any picture up to the largest, letterboxed into width x height."""
     largest = (1, largest_height_px, largest_width_px, 3)
     seen = (1, height_px, width_px, 3)
-    none, all_padding = (0,) * 8, (0, 0, 0, 0, 0, height_px, width_px, 0)
     return EngineProfile(
         shapes=(Bounds(name="frame", least=(1, 1, 1, 3), usual=largest, most=largest),),
-        values=(
-            Bounds(name="resized", least=(1, 1, 1, 3), usual=seen, most=seen),
-            Bounds(name="pads", least=none, usual=none, most=all_padding),
-        ),
+        values=(Bounds(name="resized", least=(1, 1, 1, 3), usual=seen, most=seen),),
         precision=precision,
+        unused=("pads",),  # models.fixed_size
     )
 
 

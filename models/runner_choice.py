@@ -15,6 +15,8 @@ from models.engines import (
     embedder_profile,
     read_engine,
 )
+from models.fixed_size import fix_size
+from models.half import to_half
 from models.jetson_memory import JetsonDevice, open_device
 from models.manifest import ModelEntry
 from models.runner import Runner
@@ -55,6 +57,12 @@ class EngineSettings:
             largest_height_px=self.largest_height_px,
             precision=self.precision,
         )
+
+    def graph_of(self, entry: ModelEntry, model: bytes) -> bytes:
+        """Return the graph that an engine is built from; ModelIntegrityError, DependencyError (onnx)."""
+        if entry.role == "detector":
+            model = fix_size(model, width_px=self.detector_width_px, height_px=self.detector_height_px)
+        return to_half(model) if self.precision == "half" else model
 
     def key_of(self, entry: ModelEntry, tensorrt: Any, device: JetsonDevice) -> EngineKey:
         """Return the key of a model's engine on this machine."""

@@ -121,8 +121,11 @@ class TensorRtRunner:
         return self._outputs
 
     def bind_input(self, name: str, array: npt.NDArray[np.generic]) -> None:
-        """Copy an input from this memory at every run; see models.runner.Runner."""
-        check_memory(name, array, self._inputs, is_output=False)
+        """Copy an input from this memory at every run; see models.runner.Runner.
+
+        An input of the model that its engine does without (the profile's `unused`) is taken and ignored.
+        """
+        check_memory(name, array, (*self._inputs, *self._profile.unused), is_output=False)
         self._bound[name] = array
 
     def bind_output(self, name: str, array: npt.NDArray[np.generic]) -> None:

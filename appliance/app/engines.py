@@ -15,7 +15,6 @@ from appliance.config import Config, load_config, resolve_path
 from appliance.errors import EngineError, ModelIntegrityError
 from models.engine_build import build_engine
 from models.engines import EngineKey, Precision, read_engine, write_engine
-from models.half import to_half
 from models.jetson_memory import JetsonDevice, open_device
 from models.manifest import ModelEntry, load_manifest
 from models.runner_choice import EngineSettings
@@ -52,7 +51,7 @@ def build_engines(config_path: Path, *, precision: Precision, as_json: bool, dri
     Blocks: minutes an engine.
 
     Raises:
-        DependencyError: No TensorRT, no jetson_utils, or for half precision no onnx package.
+        DependencyError: No TensorRT, no jetson_utils or no onnx package.
         ModelMissingError, ModelIntegrityError: A model is not there, or not the manifest's.
         EngineError: TensorRT could not build one.
     """
@@ -114,7 +113,7 @@ def build_missing(
         is_there = _is_usable(settings, key)
         if not is_there:
             on_step(f"{entry.id}: build, some minutes", n_done + 1, n_all)
-            graph = to_half(model) if settings.precision == "half" else model
+            graph = settings.graph_of(entry, model)
             built = build_engine(tensorrt, graph, key.profile, timing_cache=timing_cache)
             timing_cache = built.timing_cache
             on_step(f"{entry.id}: write", n_done + 2, n_all)

@@ -69,8 +69,9 @@ def test_missing_engine_says_how_to_build_it(folder: Path) -> None:
         replace(KEY, compute_capability="11.0"),
         replace(KEY, profile=replace(KEY.profile, precision="single")),
         replace(KEY, profile=replace(KEY.profile, values=())),
+        replace(KEY, profile=replace(KEY.profile, unused=())),
     ],
-    ids=["id", "model", "TensorRT", "GPU", "precision", "values"],
+    ids=["id", "model", "TensorRT", "GPU", "precision", "values", "unused"],
 )
 def test_engine_for_something_else_is_not_found_and_refused_under_this_name(
     folder: Path, path: Path, other: EngineKey

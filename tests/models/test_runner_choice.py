@@ -17,7 +17,6 @@ from appliance.records.frames import Pixels
 from models.engine_build import build_engine
 from models.engines import Precision, write_engine
 from models.evaluation import HeapRegion
-from models.half import to_half
 from models.jetson_memory import open_device
 from models.manifest import Manifest
 from models.pairs import ModelPair, open_pair
@@ -59,8 +58,7 @@ def build(settings: EngineSettings, manifest: Manifest, model_folder: Path) -> N
     pair = manifest.pair(PAIR)
     for entry in (manifest.model(pair.detector), manifest.model(pair.embedder)):
         key = settings.key_of(entry, trt, device)
-        model = load_model(model_folder, entry)
-        graph = to_half(model) if settings.precision == "half" else model
+        graph = settings.graph_of(entry, load_model(model_folder, entry))
         write_engine(settings.folder, key, build_engine(trt, graph, key.profile).engine)
 
 

@@ -173,7 +173,7 @@ def test_gpu_without_memory_is_reported(
 
 @pytest.mark.parametrize("size_bytes", [0, -1, 1 << 31])
 def test_sizes_that_the_library_cannot_say_are_refused(device: JetsonDevice, size_bytes: int) -> None:
-    with pytest.raises(CudaError):
+    with pytest.raises(CudaError, match="cannot be asked for"):
         device.mapped(size_bytes)
 
 

@@ -210,7 +210,8 @@ def measure(
             ways = run_film(film, truth, listed, pair=pair, models=models, threshold=threshold, step=step)
             for name, way in ways.items():
                 note_figures(found[name], way, since, is_listed=bool(listed))
-    return {name: summary_of(figures) for name, figures in found.items()}
+    ways = {name: summary_of(figures) for name, figures in found.items()}
+    return {**ways, "ratios": ratios_of(ways, FILM_FPS / step)}
 
 
 def note_figures(
@@ -244,6 +245,19 @@ def summary_of(figures: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
+def ratios_of(ways: dict[str, dict[str, float]], rate_hz: float) -> dict[str, float]:
+    """Return what best moments cost and bring against every frame; lateness is in frame intervals."""
+    best, every, apart = ways["best_moments"], ways["every_frame"], ways["every_frame_apart"]
+    key = "embeddings_per_passing_median"
+    return {
+        "embeddings": best[key] / every[key],
+        "frames_s": best["frames_s"] / every["frames_s"],
+        "people_found": best["people_found"] - every["people_found"],
+        "alert_later_by_frames": (best["to_alert_median_s"] - every["to_alert_median_s"]) * rate_hz,
+        "alert_later_by_frames_same_rule": (best["to_alert_median_s"] - apart["to_alert_median_s"]) * rate_hz,
+    }
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(
@@ -274,8 +288,11 @@ def main() -> None:
         return
     for rate, ways in found.items():
         print(f"{arguments.pair}, film looked at with {rate}:")
-        for key in next(iter(ways.values())):
-            print(f"  {key:42}", *(f"{name} {figures[key]:8.2f}" for name, figures in ways.items()))
+        for key in ways["best_moments"]:
+            print(f"  {key:42}", *(f"{name} {ways[name][key]:8.2f}" for name in WAYS))
+        print("  best moments against every frame:")
+        for key, ratio in ways["ratios"].items():
+            print(f"    {key:40} {ratio:8.2f}")
 
 
 if __name__ == "__main__":

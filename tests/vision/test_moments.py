@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -223,3 +224,12 @@ def test_more_faces_than_probes_get_their_turn_in_the_next_frames() -> None:
         held = HeldFrame(frame=Frame(stamp=stamp, pixels=house.picture), release=lambda: None)
         house.analysis.analyse(held, TemplateBench(FakeRegion(), 8))
     assert house.counts.n_embedded >= 100 - house.counts.n_too_poor
+
+
+def test_what_is_kept_of_a_track_is_its_best_quality_counts_and_times() -> None:
+    moments = BestMoments(least_apart_s=LEAST_APART_S)
+    moments.waiting([TRACK], 0.0, NOBODY)
+    moments.note_looked(TRACK, 0.0)
+    moments.note_embedded(TRACK, 70, 0.0)
+    (kept,) = moments._tracks.values()
+    assert all(isinstance(getattr(kept, field.name), (int, float)) for field in dataclasses.fields(kept))

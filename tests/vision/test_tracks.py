@@ -133,5 +133,5 @@ def test_a_wall_s_posters_are_compared_with_their_neighbours_alone() -> None:
 def test_tracks_are_bounded() -> None:
     tracker = Tracker()
     for step in range(3):
-        tracker.update([box(3000 * step + 60 * n, 100 + 997 * (n % 7)) for n in range(1000)], step / 10)
+        tracker.update([box(100_000 * step + 60 * n, 100 + 997 * (n % 7)) for n in range(1000)], step / 10)
     assert len(tracker._tracks) <= MOST_TRACKS

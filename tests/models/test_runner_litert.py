@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +60,27 @@ def test_free_sides_take_the_shape_that_is_bound() -> None:
     runner.bind_output("z", z)
     runner.run()
     np.testing.assert_array_equal(z, 3 * x)
+
+
+def found(mode: str) -> dict[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.models.litert_residue", mode],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    counts: dict[str, int] = json.loads(done.stdout)
+    return counts
+
+
+def test_input_and_activations_are_nowhere_in_the_process_after_a_run() -> None:
+    assert found("cleared") == {"input": 0, "activation": 0}
+
+
+def test_control_without_the_run_on_zeros_finds_both() -> None:
+    assert all(found("kept").values())
 
 
 @pytest.mark.parametrize("data", [b"", b"no network", small_tflite()[:100]], ids=["none", "text", "cut"])

@@ -14,7 +14,7 @@ from appliance.records.ids import TrackId
 QUALITY_MARGIN = 8
 """So much better than the track's best so far, of 100: from 40 to 60 px of width, or from a soft face to a
 sharp one."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 8.0
 """Whom nobody was found for is looked at again after so long, and after twice that, and so on: a chance
 for a person whose quality stays what it was."""
 SLACK_QUALITY = 10

@@ -210,8 +210,8 @@ def measure(
             ways = run_film(film, truth, listed, pair=pair, models=models, threshold=threshold, step=step)
             for name, way in ways.items():
                 note_figures(found[name], way, since, is_listed=bool(listed))
-    ways = {name: summary_of(figures) for name, figures in found.items()}
-    return {**ways, "ratios": ratios_of(ways, FILM_FPS / step)}
+    summaries = {name: summary_of(figures) for name, figures in found.items()}
+    return {**summaries, "ratios": ratios_of(summaries, FILM_FPS / step)}
 
 
 def note_figures(

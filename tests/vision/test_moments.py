@@ -59,8 +59,8 @@ def test_a_passing_of_6_s_costs_6_templates_at_most_and_its_best_moment_is_among
 
 
 def test_a_better_moment_is_taken_at_once_and_a_little_better_one_is_not() -> None:
-    assert passing(lambda at_s: 50 if at_s < 0.2 else 50 + QUALITY_MARGIN, seconds=0.4) == [0.0, 0.2]
-    assert passing(lambda at_s: 50 if at_s < 0.2 else 49 + QUALITY_MARGIN, seconds=0.4) == [0.0]
+    assert passing(lambda at_s: 50 if at_s < 0.12 else 50 + QUALITY_MARGIN, seconds=0.19) == [0.0, 0.12]
+    assert passing(lambda at_s: 50 if at_s < 0.12 else 49 + QUALITY_MARGIN, seconds=0.19) == [0.0]
 
 
 def test_who_stays_as_they_are_is_looked_at_again_after_longer_and_longer() -> None:
@@ -71,8 +71,8 @@ def test_who_stays_as_they_are_is_looked_at_again_after_longer_and_longer() -> N
 
 
 def test_a_bad_moment_does_not_use_up_the_second_look() -> None:
-    moments = passing(lambda at_s: 70 if at_s < 0.1 or at_s > 0.8 else 30, seconds=0.9)
-    assert moments[1] > 0.8
+    moments = passing(lambda at_s: 70 if at_s < 0.1 or at_s > 0.3 else 30, seconds=0.4)
+    assert moments[1] > 0.3
 
 
 def test_two_templates_of_a_track_share_no_blur() -> None:

@@ -8,6 +8,8 @@ RUN = [
     "ai-edge-litert>=1.4",  # the present name of tflite-runtime
     "aiohttp>=3.11,<4",
     "aiomqtt>=2.5,<3",
+    # ai-edge-litert asks for it on every Python; from 1.3 on it installs below 3.11 only.
+    "backports.strenum<1.3; python_version >= '3.11'",
     "av>=15,<19",  # 19 has another open()
     "cryptography>=44",
     "numpy>=2.1,<3",

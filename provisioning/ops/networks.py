@@ -29,20 +29,23 @@ class EnrolmentNetworks:
 
 def open_networks(pair: str, models_folder: Path) -> EnrolmentNetworks:
     """Load a pair for enrolment; errors as `models.pairs.open_pair`. Blocks for about half a second."""
-    sizes = {
-        "detector_width_px": DETECTOR_SIDE_PX,
-        "detector_height_px": DETECTOR_SIDE_PX,
-        "largest_frame_bytes": LONGEST_SIDE_PX * LONGEST_SIDE_PX * 3,
-    }
-    room = pair_bytes(pair, **sizes)
+    largest_frame_bytes = LONGEST_SIDE_PX * LONGEST_SIDE_PX * 3
+    room = pair_bytes(
+        pair,
+        detector_width_px=DETECTOR_SIDE_PX,
+        detector_height_px=DETECTOR_SIDE_PX,
+        largest_frame_bytes=largest_frame_bytes,
+    )
     arena = Arena(room.detector_bytes + room.embedder_bytes + _SPARE_BYTES)
     opened = open_pair(
         pair,
         models_folder,
         detector_region=arena.region(),
         embedder_region=arena.region(),
+        detector_width_px=DETECTOR_SIDE_PX,
+        detector_height_px=DETECTOR_SIDE_PX,
+        largest_frame_bytes=largest_frame_bytes,
         threads=2,
-        **sizes,
     )
     return EnrolmentNetworks(
         enroller=Enroller(detector=opened.detector, embedder=opened.embedder, codec=PillowCodec()),

@@ -51,16 +51,19 @@ def enrolled(pair: str, picture: Pixels) -> Template:
 
 def streamed(pair: str, video: Path) -> Template:
     """Return the template that the worker's own analysis makes of the first frame, taken from a real ring."""
-    sizes = {
-        "detector_width_px": 640,
-        "detector_height_px": 384,
-        "largest_frame_bytes": SIZE.width_px * SIZE.height_px * 3,
-    }
-    room = pair_bytes(pair, **sizes)
+    frame_bytes = SIZE.width_px * SIZE.height_px * 3
+    room = pair_bytes(pair, detector_width_px=640, detector_height_px=384, largest_frame_bytes=frame_bytes)
     arena = Arena(room.detector_bytes + room.embedder_bytes + (4 << 20))
     regions = arena.region(), arena.region()
     networks = open_pair(
-        pair, folder_of(pair), detector_region=regions[0], embedder_region=regions[1], threads=1, **sizes
+        pair,
+        folder_of(pair),
+        detector_region=regions[0],
+        embedder_region=regions[1],
+        detector_width_px=640,
+        detector_height_px=384,
+        largest_frame_bytes=frame_bytes,
+        threads=1,
     )
     analysis = FrameAnalysis(
         detector=networks.detector,

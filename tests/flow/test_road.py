@@ -28,7 +28,8 @@ def test_the_demonstration_shows_one_alert_and_erases_the_list_twice(tmp_path: P
         assert (shown["n_alerts_for_listed"], shown["n_alerts_for_others"]) == (1, 0)
         assert shown["judgements"] == ["same"]
         assert shown["is_list_erased"]
-        assert shown["n_probes_searched"] == shown["n_probes_wiped"] > 20
+        # Each passing is embedded at its best moments only, three at least before an alert.
+        assert shown["n_probes_searched"] == shown["n_probes_wiped"] >= 3
         assert "never by the score" in result.stderr.replace("\n", " ")
     assert not (world.path / "home" / TELEMETRY_FOLDER).exists()
     state = world.path / "demo-out" / "state"
